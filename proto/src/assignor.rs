@@ -1,0 +1,1 @@
+//! Partition assignment strategies and the consumer protocol's embedded messages.

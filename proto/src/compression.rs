@@ -1,0 +1,1 @@
+//! The four codecs, with an output cap.

@@ -1,0 +1,1 @@
+//! Which offset may be committed when records finish out of order.

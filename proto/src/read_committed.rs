@@ -1,0 +1,1 @@
+//! Which batches a read_committed consumer must skip.

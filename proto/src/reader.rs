@@ -1,0 +1,1 @@
+//! A bounds-safe reader over network bytes.

@@ -1,0 +1,1 @@
+//! The brokers, by node id, and what they say about topics.

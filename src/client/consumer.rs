@@ -1,0 +1,1 @@
+//! The consumer: events out, commits in.

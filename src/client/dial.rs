@@ -1,0 +1,1 @@
+//! From a broker's name to a connected TCP stream.

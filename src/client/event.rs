@@ -1,0 +1,1 @@
+//! What a consumer reports, as one exhaustive enum.

@@ -1,0 +1,1 @@
+//! Fetches records from leaders into bounded queues.

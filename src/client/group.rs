@@ -1,0 +1,1 @@
+//! Joins the group and keeps the membership alive.

@@ -1,0 +1,1 @@
+//! Committed offsets: fetch, commit, reset.

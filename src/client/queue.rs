@@ -1,0 +1,1 @@
+//! A bounded queue of fetched batches per partition.

@@ -1,0 +1,1 @@
+//! Names to IPv4 addresses; AAAA answers are dropped.

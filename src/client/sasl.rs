@@ -1,0 +1,1 @@
+//! SASL PLAIN and SCRAM-SHA-512 over a fresh connection.

@@ -1,0 +1,1 @@
+//! TLS configuration: graviola, web roots and private ones.

@@ -1,0 +1,1 @@
+//! Conditions: compiled once, first match wins, with evidence.

@@ -1,0 +1,1 @@
+//! The listener on :4080.

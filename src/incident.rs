@@ -1,0 +1,1 @@
+//! BigPanda incidents, parsed once, borrowed from the record.

@@ -1,0 +1,1 @@
+//! Where Kafka and incidents meet: from a record to a committed offset.

@@ -1,0 +1,1 @@
+//! From a match to the steps to take.

@@ -1,0 +1,1 @@
+//! Secrets: unprintable, wiped on drop, fetched by name.

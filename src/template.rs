@@ -1,0 +1,1 @@
+//! Templates in action definitions.

@@ -1,0 +1,1 @@
+//! One clear line for every mistake of the outside world.

@@ -1,0 +1,1 @@
+//! Groups, fetching and commits against the broker double.

@@ -1,0 +1,1 @@
+//! Resolver, TLS, SASL, connections against the broker double.

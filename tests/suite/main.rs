@@ -1,0 +1,10 @@
+//! The integration tests: one binary, one module per area.
+
+mod architecture;
+mod bad_input;
+mod cli_checks;
+mod client_consumer;
+mod client_transport;
+mod engine;
+mod real_kafka;
+mod service_life;

@@ -1,0 +1,1 @@
+//! The service from start to drain.
