@@ -1,1 +1,14 @@
-//! The listener on :4080.
+//! The listener on :4080: `/livez`, `/readyz`, `/status.html`, `/metrics`.
+//!
+//! It shows what a [`Surface`] tells and knows nothing else. Promised: an answer never waits for the network or for the
+//! work; every request is bounded in size, time and number; nothing can be changed from here. HTTP/1.1 only, no TLS: it is
+//! bound to localhost unless configured otherwise.
+
+mod limits;
+mod page;
+mod routes;
+mod server;
+
+pub use page::{Fact, Row, Status, Table};
+pub use routes::{Readiness, Surface};
+pub use server::{BindError, Server};
