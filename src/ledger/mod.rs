@@ -1,0 +1,226 @@
+//! The durable record of intents, attempts and outcomes.
+//!
+//! Promised: an [`append`](Ledger::append) returns when its records are on disk; many appends share one fsync. An
+//! episode that succeeded can never be attempted again, because the transition is refused here and not only planned
+//! away. A file that cannot be understood stops the service and is left as it is. A second process on the same file
+//! becomes a [`Standby`]. A full disk pauses (the caller waits, [`Health`] says why); nothing is dropped.
+//! Absent: what an entry means for the world. That is decided by `plan` and done by `pipeline`.
+
+mod entry;
+mod episode;
+mod error;
+mod fold;
+mod history;
+mod lock;
+mod store;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+pub use crate::ledger::entry::{Attempt, Entry, Intent, Origin, Outcome, Record};
+pub use crate::ledger::episode::{EpisodeKey, EpisodeKeyError};
+pub use crate::ledger::error::{AppendError, LedgerError, OpenError};
+pub use crate::ledger::fold::{Contradiction, State, Terminal, fold};
+pub use crate::ledger::history::{Filter, Summary};
+use crate::ledger::lock::{Acquired, FileLock};
+use crate::ledger::store::Store;
+use crate::ledger::writer::{Command, Writer};
+
+/// How many append calls may wait for the writer before the next one waits for room.
+const APPENDS_WAITING_MAX: usize = 1024;
+/// How often a standby looks whether the other process has let go.
+const STANDBY_LOOKS_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether the ledger can be written just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// The last write succeeded, or there was none yet.
+    Writable,
+    /// Writes fail in a way that may heal (a full disk, say); they are repeated, and callers wait.
+    Stalled {
+        /// What failed, on which path, and what to do.
+        reason: String,
+    },
+    /// The file cannot be trusted any more. Nothing will be written until an operator has looked.
+    Broken {
+        /// What failed, on which path, and what to do.
+        reason: String,
+    },
+}
+
+/// What opening the file came to.
+#[derive(Debug)]
+pub enum Opened {
+    /// This process holds the ledger.
+    Ledger(Ledger),
+    /// Another process holds it.
+    Standby(Standby),
+}
+
+/// Another process holds the ledger: this one may wait for it and must not act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standby {
+    /// The ledger file.
+    pub path: PathBuf,
+    /// How the holder described itself when it took the lock; may be empty.
+    pub holder: String,
+}
+
+impl std::fmt::Display for Standby {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let holder = if self.holder.is_empty() { "another process" } else { &self.holder };
+        write!(f, "the ledger {} is held by {holder}; standing by until it lets go", self.path.display())
+    }
+}
+
+/// The ledger file, held by this process. Cheap to clone; the file is let go when the last clone is dropped.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<Store>,
+    commands: mpsc::Sender<Command>,
+    health: watch::Receiver<Health>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("path", &self.shared.store.path()).finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// Opens or creates the ledger at `path`. Blocks on disk: it verifies every page, so that a damaged file is found now.
+    ///
+    /// `holder` describes this process to a standby (host name and process id, say).
+    pub fn open(path: &Path, holder: &str) -> Result<Opened, OpenError> {
+        let lock = match FileLock::acquire(path, holder)? {
+            Acquired::Held(lock) => lock,
+            Acquired::Elsewhere { holder } => return Ok(Opened::Standby(Standby { path: path.to_path_buf(), holder })),
+        };
+        let store = match Store::open(path) {
+            Ok(store) => Arc::new(store),
+            Err(OpenError::AlreadyOpen { .. }) => {
+                return Ok(Opened::Standby(Standby { path: path.to_path_buf(), holder: String::new() }));
+            }
+            Err(error) => return Err(error),
+        };
+        let (commands, inbox) = mpsc::channel(APPENDS_WAITING_MAX);
+        let (health_sender, health) = watch::channel(Health::Writable);
+        Writer::start(Arc::clone(&store), lock, inbox, health_sender)
+            .map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
+        Ok(Opened::Ledger(Self { shared: Arc::new(Shared { store, commands, health }) }))
+    }
+
+    /// Opens the ledger, waiting as long as another process holds it. `on_standby` is told once per holder.
+    ///
+    /// Cancel-safe: dropping the future stops waiting.
+    pub async fn open_or_wait(
+        path: &Path,
+        holder: &str,
+        mut on_standby: impl FnMut(&Standby) + Send,
+    ) -> Result<Self, OpenError> {
+        let mut told: Option<Standby> = None;
+        loop {
+            let (at, by) = (path.to_path_buf(), holder.to_owned());
+            let opened = tokio::task::spawn_blocking(move || Self::open(&at, &by)).await;
+            match opened.map_err(|_| OpenError::Panicked { path: path.to_path_buf() })?? {
+                Opened::Ledger(ledger) => return Ok(ledger),
+                Opened::Standby(standby) => {
+                    if told.as_ref() != Some(&standby) {
+                        on_standby(&standby);
+                        told = Some(standby);
+                    }
+                }
+            }
+            tokio::time::sleep(STANDBY_LOOKS_EVERY).await;
+        }
+    }
+
+    /// Appends records, all or none, and returns when they are durable.
+    ///
+    /// While the disk refuses writes this waits. Cancelling the wait does not take the records back: they may still be
+    /// written.
+    pub async fn append(&self, records: Vec<Record>) -> Result<(), AppendError> {
+        let (command, answer) = Command::append(records);
+        self.shared.commands.send(command).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Where these episodes stand, in the order asked.
+    pub async fn states(&self, keys: Vec<EpisodeKey>) -> Result<Vec<State>, LedgerError> {
+        self.read(move |store| store.states(&keys)).await
+    }
+
+    /// Where one episode stands.
+    pub async fn state(&self, key: EpisodeKey) -> Result<State, LedgerError> {
+        self.read(move |store| store.state(&key)).await
+    }
+
+    /// Every episode that has no terminal entry: after a start, those in [`State::Attempting`] are unknown.
+    pub async fn unfinished(&self) -> Result<Vec<Summary>, LedgerError> {
+        self.read(Store::unfinished).await
+    }
+
+    /// The entries of one episode, oldest first.
+    pub async fn entries(&self, key: EpisodeKey) -> Result<Vec<Record>, LedgerError> {
+        self.read(move |store| store.entries(&key)).await
+    }
+
+    /// Shows `visit` every episode that passes the filter, by key, until it breaks. Blocks on disk; memory does not grow
+    /// with the ledger.
+    pub fn history(
+        &self,
+        filter: &Filter,
+        visit: &mut dyn FnMut(Summary) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        self.shared.store.history(filter, visit)
+    }
+
+    /// Forgets episodes whose terminal entry is older than `before_ms` (milliseconds since the epoch); how many. Held
+    /// and unfinished episodes are never forgotten.
+    pub async fn expire(&self, before_ms: i64) -> Result<u64, AppendError> {
+        let (command, answer) = Command::expire(before_ms);
+        self.shared.commands.send(command).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// How many fsyncs the writer has made and how many records they carried.
+    pub fn written(&self) -> Written {
+        self.shared.store.written()
+    }
+
+    /// Whether the ledger can be written, and news of it.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.shared.health.clone()
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.shared.store.path()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Store) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let store = Arc::clone(&self.shared.store);
+        let path = store.path().to_path_buf();
+        tokio::task::spawn_blocking(move || query(&store)).await.map_err(|_| LedgerError::Panicked { path })?
+    }
+}
+
+/// What the writer has done so far: the quotient is the effect of group commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Durable transactions.
+    pub commits: u64,
+    /// Records in them.
+    pub records: u64,
+}
