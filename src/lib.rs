@@ -14,6 +14,8 @@ pub mod condition;
 #[cfg(feature = "service")]
 pub mod config;
 #[cfg(feature = "service")]
+pub mod container;
+#[cfg(feature = "service")]
 pub mod dead_letter;
 #[cfg(feature = "service")]
 pub mod http;

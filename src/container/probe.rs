@@ -139,6 +139,9 @@ mod tests {
         assert_eq!(liveness(&dir), Verdict::Pass(format!("kafka_consumer process (PID: {pid}) is running.")));
         assert!(matches!(readiness(&dir), Verdict::Fail(why) if why.ends_with("group: joining")));
         Heartbeat::now(own, &Pulse::new(), Readiness::Ready).write(&dir.heartbeat_file()).expect("heartbeat");
-        assert_eq!(readiness(&dir), Verdict::Pass(format!("kafka_consumer process (PID: {pid}) is running and ready.")));
+        assert_eq!(
+            readiness(&dir),
+            Verdict::Pass(format!("kafka_consumer process (PID: {pid}) is running and ready."))
+        );
     }
 }

@@ -33,7 +33,9 @@ pub struct StartPlan {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Files did not appear.
-    #[error("waited {seconds} s for {missing}: not there. Is the certificate container (sia) running, and requireTLSCerts set?")]
+    #[error(
+        "waited {seconds} s for {missing}: not there. Is the certificate container (sia) running, and requireTLSCerts set?"
+    )]
     Missing {
         /// How long it waited, in seconds.
         seconds: u64,
