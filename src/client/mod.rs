@@ -16,3 +16,10 @@ mod resolver;
 mod sasl;
 mod snapshot;
 mod tls;
+
+pub use consumer::{BuildError, CloseError, Consumer, ConsumerHandle, FatalError};
+pub use event::{Event, LostCause, Records, ResetCause, Revocation, SkipCause};
+pub use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};
+pub use offsets::{Commit, CommitError, CommitReport, CommittedOffset, DropCause, DroppedOffset, RejectedOffset};
+pub use ownership::{NotOwned, Ownership};
+pub use snapshot::{Counters, FetchState, GroupSnapshot, ParkCause, PartitionSnapshot, Snapshot};

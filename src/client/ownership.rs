@@ -1,1 +1,259 @@
 //! The right to act on a partition, under one assignment.
+//!
+//! Promised: [`Ownership::check`] turns false the moment a revocation begins, the partition is lost, or the session
+//! deadline passes, the last one without anybody having to run: a process that was stopped (`SIGSTOP`, a paused VM) sees
+//! it in the first check after it wakes up. A partition that comes back is a new `Ownership`; the old one never revives.
+//! Absent: any judgement about *when* a session ends. The group thread stores the deadline, readers compare.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_proto::id::{Generation, TopicPartition};
+
+/// No deadline: the member has no session yet, so nothing can be owned that would depend on it.
+const NO_DEADLINE: u64 = u64::MAX;
+
+/// The origin of every instant that is stored in an atomic; taken once, at the first use in the process.
+fn base() -> Instant {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    *BASE.get_or_init(Instant::now)
+}
+
+/// Nanoseconds since [`base`], saturating (584 years).
+pub(crate) fn nanos_at(at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(base()).as_nanos()).unwrap_or(NO_DEADLINE - 1)
+}
+
+/// The moment at which the member must believe itself expired, shared between the group thread and every
+/// [`Ownership`]. One atomic, so that a check costs a clock reading and a load.
+pub(crate) struct SessionFence(AtomicU64);
+
+impl SessionFence {
+    /// A fence without a deadline.
+    pub(crate) fn new() -> Self {
+        // Taking the base now keeps every later instant after it.
+        base();
+        Self(AtomicU64::new(NO_DEADLINE))
+    }
+
+    /// Sets the moment of expiry; `None` while there is no session.
+    pub(crate) fn set(&self, expires: Option<Instant>) {
+        self.0.store(expires.map_or(NO_DEADLINE, nanos_at), Ordering::Release);
+    }
+
+    /// How long ago the session expired, if it has.
+    pub(crate) fn expired_for(&self, now: Instant) -> Option<Duration> {
+        let deadline = self.0.load(Ordering::Acquire);
+        let now = nanos_at(now);
+        (deadline != NO_DEADLINE && now >= deadline).then(|| Duration::from_nanos(now - deadline))
+    }
+}
+
+/// Where one assignment of one partition stands. Only ever moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// Ours.
+    Owned,
+    /// Being given back: no new work, a last commit is still right.
+    Revoking,
+    /// Given back.
+    Revoked,
+    /// Taken away, or given up without a rebalance.
+    Lost,
+}
+
+impl Standing {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Owned => 0,
+            Self::Revoking => 1,
+            Self::Revoked => 2,
+            Self::Lost => 3,
+        }
+    }
+
+    const fn of(code: u8) -> Self {
+        match code {
+            0 => Self::Owned,
+            1 => Self::Revoking,
+            2 => Self::Revoked,
+            _ => Self::Lost,
+        }
+    }
+}
+
+/// A partition under one assignment: the guard to ask right before every attempt, and the key that a commit carries.
+///
+/// Cheap to clone. Two assignments of the same partition are two different ownerships, even in the same generation.
+#[derive(Clone)]
+pub struct Ownership(Arc<Inner>);
+
+struct Inner {
+    partition: TopicPartition,
+    generation: Generation,
+    epoch: u64,
+    standing: AtomicU8,
+    fence: Arc<SessionFence>,
+}
+
+impl Ownership {
+    /// A partition that was just assigned. `epoch` counts the assignments of this consumer, so that a partition which
+    /// comes back can be told from its earlier self.
+    pub(crate) fn new(partition: TopicPartition, generation: Generation, epoch: u64, fence: Arc<SessionFence>) -> Self {
+        let standing = AtomicU8::new(Standing::Owned.code());
+        Self(Arc::new(Inner { partition, generation, epoch, standing, fence }))
+    }
+
+    /// The partition.
+    pub fn partition(&self) -> &TopicPartition {
+        &self.0.partition
+    }
+
+    /// The generation of the group in which the partition was assigned. With cooperative rebalancing the partition may
+    /// outlive it.
+    pub fn generation(&self) -> Generation {
+        self.0.generation
+    }
+
+    /// Whether work on the partition may start now.
+    ///
+    /// Reads the monotonic clock; costs well under a microsecond, so ask right before every effect on the world.
+    pub fn check(&self) -> Result<(), NotOwned> {
+        self.check_at(Instant::now())
+    }
+
+    fn check_at(&self, now: Instant) -> Result<(), NotOwned> {
+        match self.standing() {
+            Standing::Revoking | Standing::Revoked => Err(NotOwned::Revoked),
+            Standing::Lost => Err(NotOwned::Lost),
+            Standing::Owned => self.check_session(now),
+        }
+    }
+
+    /// Whether an offset read under this assignment may still be committed: also while it is being given back.
+    pub(crate) fn check_commit(&self) -> Result<(), NotOwned> {
+        match self.standing() {
+            Standing::Revoked => Err(NotOwned::Revoked),
+            Standing::Lost => Err(NotOwned::Lost),
+            Standing::Owned | Standing::Revoking => self.check_session(Instant::now()),
+        }
+    }
+
+    fn check_session(&self, now: Instant) -> Result<(), NotOwned> {
+        match self.0.fence.expired_for(now) {
+            Some(ago) => Err(NotOwned::SessionExpired { ago }),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves on to `standing`; never back, whatever order the callers run in.
+    pub(crate) fn become_at_least(&self, standing: Standing) {
+        self.0.standing.fetch_max(standing.code(), Ordering::AcqRel);
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        Standing::of(self.0.standing.load(Ordering::Acquire))
+    }
+
+    /// The number of this assignment within the consumer, rising.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch
+    }
+}
+
+/// The same assignment, not merely the same partition.
+impl PartialEq for Ownership {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Ownership {}
+
+impl fmt::Debug for Ownership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ownership({} generation {} {:?})", self.0.partition, self.0.generation.get(), self.standing())
+    }
+}
+
+/// Why a partition may not be acted upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOwned {
+    /// A rebalance is taking the partition, or has taken it.
+    #[error("the partition was revoked by a rebalance")]
+    Revoked,
+    /// The group gave the partition to others, or the member left it.
+    #[error("the partition was lost")]
+    Lost,
+    /// No heartbeat succeeded in time, so others may own the partition by now.
+    #[error("the session expired {ago:?} ago: the group may have given the partition away")]
+    SessionExpired {
+        /// How long ago.
+        ago: Duration,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(fence: &Arc<SessionFence>) -> Ownership {
+        let partition = TopicPartition { topic: "t".into(), partition: 3 };
+        Ownership::new(partition, Generation(7), 1, Arc::clone(fence))
+    }
+
+    #[test]
+    fn a_fresh_assignment_is_owned_and_knows_its_generation() {
+        let ownership = owned(&Arc::new(SessionFence::new()));
+        assert_eq!(ownership.check(), Ok(()));
+        assert_eq!(ownership.generation(), Generation(7));
+        assert_eq!(ownership.partition().partition, 3);
+    }
+
+    #[test]
+    fn a_revocation_stops_new_work_at_once_but_not_the_last_commit() {
+        let ownership = owned(&Arc::new(SessionFence::new()));
+        ownership.become_at_least(Standing::Revoking);
+        assert_eq!(ownership.check(), Err(NotOwned::Revoked));
+        assert_eq!(ownership.check_commit(), Ok(()));
+        ownership.become_at_least(Standing::Revoked);
+        assert_eq!(ownership.check_commit(), Err(NotOwned::Revoked));
+    }
+
+    #[test]
+    fn an_ownership_never_revives() {
+        let ownership = owned(&Arc::new(SessionFence::new()));
+        ownership.become_at_least(Standing::Lost);
+        ownership.become_at_least(Standing::Owned);
+        assert_eq!(ownership.check(), Err(NotOwned::Lost));
+        assert_eq!(ownership.check_commit(), Err(NotOwned::Lost));
+    }
+
+    #[test]
+    fn a_passed_session_deadline_fences_without_anyone_having_to_run() {
+        let fence = Arc::new(SessionFence::new());
+        let ownership = owned(&fence);
+        let now = Instant::now();
+        fence.set(Some(now + Duration::from_secs(5)));
+        assert_eq!(ownership.check_at(now), Ok(()));
+        assert_eq!(
+            ownership.check_at(now + Duration::from_secs(5)),
+            Err(NotOwned::SessionExpired { ago: Duration::ZERO })
+        );
+        let late = ownership.check_at(now + Duration::from_secs(125));
+        assert_eq!(late, Err(NotOwned::SessionExpired { ago: Duration::from_secs(120) }));
+        fence.set(Some(now + Duration::from_secs(200)));
+        assert_eq!(ownership.check_at(now + Duration::from_secs(125)), Ok(()));
+    }
+
+    #[test]
+    fn two_assignments_of_one_partition_differ() {
+        let fence = Arc::new(SessionFence::new());
+        let first = owned(&fence);
+        assert_eq!(first, first.clone());
+        assert_ne!(first, owned(&fence));
+    }
+}

@@ -1,1 +1,0 @@
-//! The consumer: events out, commits in.

@@ -1,0 +1,58 @@
+//! Why a consumer cannot be built, cannot go on, or did not close cleanly.
+
+use std::time::Duration;
+
+/// The consumer cannot go on; every further `Consumer::next` returns the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FatalError {
+    /// Another process joined with the same `group.instance.id` (KIP-345). Acting on would be two owners of one thing.
+    #[error("another member joined the group with the same group.instance.id: this one is fenced ({error})")]
+    InstanceFenced {
+        /// Kafka's name of the error.
+        error: &'static str,
+    },
+    /// The group does not take this member, and trying again would not help.
+    #[error("the group refuses this member: {0}")]
+    Group(String),
+    /// A task of the consumer ended by a panic. The message is in the log.
+    #[error("a task of the consumer failed; its panic is in the log")]
+    Defect,
+    /// The consumer was closed.
+    #[error("the consumer is closed")]
+    Closed,
+}
+
+/// Closing did not finish in time. The consumer is gone all the same; the group notices at the session timeout.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The deadline passed.
+    #[error(
+        "leaving the group did not finish within {deadline:?}; the coordinator removes the member at its session timeout"
+    )]
+    Deadline {
+        /// The deadline that was given.
+        deadline: Duration,
+    },
+}
+
+/// A configuration that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A setting is missing or out of its range.
+    #[error("{setting}: {what}")]
+    Setting {
+        /// Kafka's name of the setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// TLS cannot be set up: a certificate file, or a processor without the instructions that the cryptography needs.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// There is no tokio runtime around the call.
+    #[error("a consumer is built inside a tokio runtime, and there is none")]
+    NoRuntime,
+}

@@ -1,1 +1,0 @@
-//! What a consumer reports, as one exhaustive enum.

@@ -1,1 +1,0 @@
-//! Committed offsets: fetch, commit, reset.
