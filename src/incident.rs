@@ -1,1 +1,0 @@
-//! BigPanda incidents, parsed once, borrowed from the record.

@@ -1,1 +1,0 @@
-//! A YAML tree that remembers where everything stood.
