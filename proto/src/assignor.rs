@@ -1,1 +1,0 @@
-//! Partition assignment strategies and the consumer protocol's embedded messages.
