@@ -1,1 +1,0 @@
-//! The four codecs, with an output cap.

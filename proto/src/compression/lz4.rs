@@ -1,0 +1,168 @@
+//! The LZ4 frame format, version 1: independent and linked blocks, all checksums, frames one after the other.
+//!
+//! The frame is read here and only its blocks are given to `lz4_flex`: a frame states its largest block size, usually
+//! far more than it holds, and a reader that reserves that much for every small batch spends its time zeroing memory.
+//! Absent: frames that need a preset dictionary, and the legacy format.
+
+use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+use std::io::Write;
+use twox_hash::XxHash32;
+
+use crate::compression::{Codec, CompressionError, Scratch};
+use crate::reader::Reader;
+
+const MAGIC: u32 = 0x184D_2204;
+/// Sixteen magics whose frames hold nothing for us; a length follows.
+const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184D_2A50..=0x184D_2A5F;
+/// How far back a linked block may refer.
+const WINDOW_BYTES: usize = 64 << 10;
+/// One more byte of length gives at most 255 more bytes of output.
+const EXPANSION_MAX: usize = 255;
+/// In a block's size: the block is stored as it is.
+const STORED: u32 = 1 << 31;
+
+pub(super) fn decompress(input: &[u8], out: &mut Scratch) -> Result<(), CompressionError> {
+    let mut input = Input(Reader::new(input));
+    let mut frames = 0_u32;
+    while frames == 0 || !input.0.is_empty() {
+        match input.u32()? {
+            MAGIC => frame(&mut input, out)?,
+            magic if SKIPPABLE.contains(&magic) => {
+                let length = input.u32()?;
+                input.take(length)?;
+            }
+            _ => return Err(malformed("a frame does not begin with its magic number")),
+        }
+        frames = frames.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Reads in LZ4's byte order.
+struct Input<'a>(Reader<'a>);
+
+impl<'a> Input<'a> {
+    fn u32(&mut self) -> Result<u32, CompressionError> {
+        self.0.u32().map(u32::swap_bytes).map_err(|_| malformed("it ends early"))
+    }
+
+    fn take(&mut self, length: u32) -> Result<&'a [u8], CompressionError> {
+        let length = usize::try_from(length).map_err(malformed)?;
+        self.0.take(length).map_err(|_| malformed("it ends early"))
+    }
+
+    fn checksum(&mut self, of: &[u8], whose: &str) -> Result<(), CompressionError> {
+        if self.u32()? == XxHash32::oneshot(0, of) {
+            return Ok(());
+        }
+        Err(malformed(format_args!("the checksum of {whose} is wrong")))
+    }
+}
+
+/// The descriptor of a frame.
+struct Descriptor {
+    linked: bool,
+    block_checksums: bool,
+    content_bytes: Option<u64>,
+    content_checksum: bool,
+    block_bytes_max: usize,
+}
+
+impl Descriptor {
+    /// FLG, BD, perhaps the content size, and a byte of checksum over all of them.
+    fn read(input: &mut Input<'_>) -> Result<Self, CompressionError> {
+        let mut ahead = Input(input.0);
+        let &[flags, sizes] = ahead.take(2)? else { return Err(malformed("it ends early")) };
+        let has = |bit: u8| flags & (1 << bit) != 0;
+        if flags >> 6 != 1 || has(1) || sizes & 0b1000_1111 != 0 {
+            return Err(malformed("the version or a reserved bit of a frame is not known"));
+        }
+        if has(0) {
+            return Err(malformed("a frame needs a dictionary"));
+        }
+        let block_bytes_max = match sizes >> 4 {
+            4 => 64 << 10,
+            5 => 256 << 10,
+            6 => 1 << 20,
+            7 => 4 << 20,
+            _ => return Err(malformed("the block size of a frame is not known")),
+        };
+        let content_bytes = has(3).then(|| Ok((u64::from(ahead.u32()?), u64::from(ahead.u32()?)))).transpose()?;
+        let described = input.take(if content_bytes.is_some() { 10 } else { 2 })?;
+        let stated = input.take(1)?;
+        if stated != [XxHash32::oneshot(0, described).to_le_bytes()[1]] {
+            return Err(malformed("the checksum of a frame's header is wrong"));
+        }
+        Ok(Self {
+            linked: !has(5),
+            block_checksums: has(4),
+            content_bytes: content_bytes.map(|(low, high)| low | (high << 32)),
+            content_checksum: has(2),
+            block_bytes_max,
+        })
+    }
+}
+
+fn frame(input: &mut Input<'_>, out: &mut Scratch) -> Result<(), CompressionError> {
+    let descriptor = Descriptor::read(input)?;
+    let begin = out.filled;
+    loop {
+        let size = input.u32()?;
+        if size == 0 {
+            break;
+        }
+        let packed = input.take(size & !STORED)?;
+        if descriptor.block_checksums {
+            input.checksum(packed, "a block")?;
+        }
+        if size & STORED == 0 {
+            block(packed, &descriptor, begin, out)?;
+        } else if packed.len() > descriptor.block_bytes_max {
+            return Err(malformed("a block is larger than its frame allows"));
+        } else {
+            out.append(packed)?;
+        }
+    }
+    let content = out.written().get(begin..).unwrap_or_default();
+    if descriptor.content_checksum {
+        input.checksum(content, "the content")?;
+    }
+    if descriptor.content_bytes.is_some_and(|stated| u64::try_from(content.len()) != Ok(stated)) {
+        return Err(malformed("the content is not as long as its frame says"));
+    }
+    Ok(())
+}
+
+fn block(packed: &[u8], frame: &Descriptor, begin: usize, out: &mut Scratch) -> Result<(), CompressionError> {
+    let possible = packed.len().saturating_mul(EXPANSION_MAX).min(frame.block_bytes_max);
+    let allowed = possible.min(out.left());
+    let (written, free) = out.room(allowed)?;
+    let unpacked = if frame.linked {
+        let of_frame = written.get(begin..).unwrap_or_default();
+        let window = of_frame.get(of_frame.len().saturating_sub(WINDOW_BYTES)..).unwrap_or_default();
+        decompress_into_with_dict(packed, free, window)
+    } else {
+        decompress_into(packed, free)
+    };
+    match unpacked {
+        Ok(bytes) => {
+            out.advance(bytes);
+            Ok(())
+        }
+        Err(DecompressError::OutputTooSmall { .. }) if allowed < possible => Err(out.too_large()),
+        Err(error) => Err(malformed(error)),
+    }
+}
+
+/// Writes what the Java client writes: independent blocks of 64 KiB, no checksums but the header's.
+pub(super) fn compress(input: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let frame = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
+    let mut encoder = FrameEncoder::with_frame_info(frame, Vec::with_capacity(input.len() / 2));
+    encoder.write_all(input).map_err(malformed)?;
+    encoder.finish().map_err(malformed)
+}
+
+fn malformed(cause: impl std::fmt::Display) -> CompressionError {
+    CompressionError::malformed(Codec::Lz4, cause)
+}
