@@ -8,3 +8,4 @@ mod client_transport;
 mod engine;
 mod real_kafka;
 mod service_life;
+mod world;

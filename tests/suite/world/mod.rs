@@ -1,0 +1,7 @@
+//! What stands around the service in a test: a real Kafka, the service as a process, the target of its webhooks.
+
+pub(crate) mod kafka;
+pub(crate) mod port;
+pub(crate) mod process;
+pub(crate) mod target;
+pub(crate) mod wire;
