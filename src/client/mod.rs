@@ -18,8 +18,11 @@ mod snapshot;
 mod tls;
 
 pub use consumer::{BuildError, CloseError, Consumer, ConsumerHandle, FatalError};
-pub use event::{Event, LostCause, Records, ResetCause, Revocation, SkipCause};
+pub use event::{BatchRecords, Event, LostCause, Records, ResetCause, Revocation, SkipCause};
+pub use kafka_proto::error_code::ErrorCode;
 pub use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};
+pub use kafka_proto::membership::FatalCause;
+pub use kafka_proto::record::{Header, Headers, Record};
 pub use offsets::{Commit, CommitError, CommitReport, CommittedOffset, DropCause, DroppedOffset, RejectedOffset};
 pub use ownership::{NotOwned, Ownership};
 pub use snapshot::{Counters, FetchState, GroupSnapshot, ParkCause, PartitionSnapshot, Snapshot};

@@ -8,10 +8,10 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kafka_proto::id::{Generation, TopicPartition};
+use kafka_proto::id::{Generation, Offset, TopicPartition};
 
 /// No deadline: the member has no session yet, so nothing can be owned that would depend on it.
 const NO_DEADLINE: u64 = u64::MAX;
@@ -96,6 +96,8 @@ struct Inner {
     generation: Generation,
     epoch: u64,
     standing: AtomicU8,
+    /// The highest offset known to be committed under this assignment, -1 for none.
+    committed: AtomicI64,
     fence: Arc<SessionFence>,
 }
 
@@ -104,7 +106,8 @@ impl Ownership {
     /// comes back can be told from its earlier self.
     pub(crate) fn new(partition: TopicPartition, generation: Generation, epoch: u64, fence: Arc<SessionFence>) -> Self {
         let standing = AtomicU8::new(Standing::Owned.code());
-        Self(Arc::new(Inner { partition, generation, epoch, standing, fence }))
+        let committed = AtomicI64::new(-1);
+        Self(Arc::new(Inner { partition, generation, epoch, standing, committed, fence }))
     }
 
     /// The partition.
@@ -156,6 +159,21 @@ impl Ownership {
 
     pub(crate) fn standing(&self) -> Standing {
         Standing::of(self.0.standing.load(Ordering::Acquire))
+    }
+
+    /// The offset below which nothing is committed any more under this assignment.
+    pub(crate) fn committed(&self) -> Option<Offset> {
+        Some(self.0.committed.load(Ordering::Acquire)).filter(|offset| *offset >= 0).map(Offset)
+    }
+
+    /// `offset` is committed.
+    pub(crate) fn has_committed(&self, offset: Offset) {
+        self.0.committed.fetch_max(offset.get(), Ordering::AcqRel);
+    }
+
+    /// The log was cut: what is committed above `offset` does not count any more.
+    pub(crate) fn rewind(&self, offset: Offset) {
+        self.0.committed.fetch_min(offset.get(), Ordering::AcqRel);
     }
 
     /// The number of this assignment within the consumer, rising.

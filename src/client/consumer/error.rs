@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
+use kafka_proto::membership::FatalCause;
+
 /// The consumer cannot go on; every further `Consumer::next` returns the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FatalError {
-    /// Another process joined with the same `group.instance.id` (KIP-345). Acting on would be two owners of one thing.
-    #[error("another member joined the group with the same group.instance.id: this one is fenced ({error})")]
-    InstanceFenced {
-        /// Kafka's name of the error.
-        error: &'static str,
-    },
-    /// The group does not take this member, and trying again would not help.
-    #[error("the group refuses this member: {0}")]
-    Group(String),
+    /// The group does not take this member, and trying again would not help: it was fenced by another process with the
+    /// same `group.instance.id` (KIP-345), or it is refused.
+    #[error("{0}")]
+    Group(FatalCause),
     /// A task of the consumer ended by a panic. The message is in the log.
     #[error("a task of the consumer failed; its panic is in the log")]
     Defect,
@@ -28,9 +25,7 @@ pub enum FatalError {
 #[non_exhaustive]
 pub enum CloseError {
     /// The deadline passed.
-    #[error(
-        "leaving the group did not finish within {deadline:?}; the coordinator removes the member at its session timeout"
-    )]
+    #[error("leaving the group did not finish within {deadline:?}; the coordinator removes the member at its session timeout")]
     Deadline {
         /// The deadline that was given.
         deadline: Duration,

@@ -7,11 +7,11 @@
 mod records;
 mod revocation;
 
-pub use records::Records;
-pub use revocation::Revocation;
+pub use records::{BatchRecords, Records};
 pub(crate) use revocation::RevocationDone;
+pub use revocation::Revocation;
 
-use std::time::Duration;
+pub use kafka_proto::membership::LostCause;
 
 use kafka_proto::id::{Offset, TopicPartition};
 
@@ -72,29 +72,6 @@ pub enum Event {
         /// What is wrong with the batch.
         cause: SkipCause,
     },
-}
-
-/// Why partitions went without a revocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LostCause {
-    /// No heartbeat succeeded within the session timeout less its margin.
-    SessionExpired,
-    /// `Consumer::next` was not called for `max.poll.interval.ms`; the member left the group and joins again with the
-    /// next call.
-    PollInterval {
-        /// The interval that passed.
-        limit: Duration,
-    },
-    /// The coordinator does not know the member or its generation any more.
-    Fenced {
-        /// Kafka's name of the error.
-        error: &'static str,
-    },
-    /// The member cannot go on; `Consumer::next` returns the reason.
-    Fatal,
-    /// A broker or the machine reported something else.
-    Other(String),
 }
 
 /// Why a position was reset.
