@@ -1,1 +1,155 @@
 //! Actions: what can be done about an incident.
+//!
+//! One file per type, each one implementation of [`Action`] and one line in [`TYPES`]. A definition is read once, with
+//! every mistake placed; [`Action::preview`] fills its templates without touching anything, so that planning is pure;
+//! [`Action::execute`] makes one attempt and reports what is known of it. How often, when, and whether at all is decided
+//! elsewhere: an action spends no attempts of its own and never waits for another one.
+//! The [`Network`] is the only way out. Where there is none (shadow mode), nothing here can reach anything.
+
+mod bigpanda;
+mod comment;
+mod definition;
+mod network;
+mod rate;
+mod verdict;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+pub use crate::action::bigpanda::{BigPanda, BigPandaSettings};
+pub use crate::action::definition::{Definition, Definitions, OnUnknown, Policy, Retries, Scope, Surroundings};
+pub use crate::action::network::{Network, SecretsUnavailable};
+use crate::secret::Secret;
+use crate::template::{Context, RenderError};
+use crate::yaml::Reader;
+
+/// The values of the secrets that an action asks for, by name.
+pub type Secrets = Arc<BTreeMap<String, Secret>>;
+
+/// One thing to do, for one episode, in one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// What the templates are filled with: incident, alert, `episode.key` and `attempt` included.
+    pub context: &'a Context,
+    /// The episode's key as text: the idempotency key, and what a reconciliation looks for.
+    pub episode: &'a str,
+    /// How long the attempt may take.
+    pub timeout: Duration,
+}
+
+/// An action as defined in the configuration.
+pub trait Action: fmt::Debug + Send + Sync {
+    /// The request in a few words with the secrets masked. Fails where the incident lacks what a template needs.
+    fn preview(&self, context: &Context) -> Result<String, RenderError>;
+
+    /// The secrets it needs.
+    fn secret_names(&self) -> Vec<String>;
+
+    /// Waits until the target's rate limit has room. Called before the attempt is recorded.
+    fn admitted<'a>(&'a self, network: &'a Network) -> BoxFuture<'a, ()> {
+        let _ = network;
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Makes one attempt.
+    fn execute<'a>(&'a self, task: Task<'a>, network: &'a Network) -> BoxFuture<'a, Report>;
+
+    /// Asks the target whether an earlier attempt was done.
+    fn reconcile<'a>(&'a self, task: Task<'a>, network: &'a Network) -> BoxFuture<'a, Reconciled> {
+        let _ = (task, network);
+        Box::pin(std::future::ready(Reconciled::CannotTell { reason: "this target cannot be asked".to_owned() }))
+    }
+}
+
+/// What is known after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Done.
+    Succeeded {
+        /// What the target said.
+        detail: String,
+    },
+    /// Not done; another attempt may succeed.
+    Retryable {
+        /// Why.
+        reason: String,
+        /// How long the target asked to be left alone.
+        after: Option<Duration>,
+    },
+    /// Not done, and another attempt would fail the same way.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It may have been done.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the target says about an earlier attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reconciled {
+    /// It was done.
+    Done {
+        /// How that was seen.
+        detail: String,
+    },
+    /// It was not done, so it may be done now.
+    NotDone {
+        /// How that was seen.
+        detail: String,
+    },
+    /// The target cannot say, or not now.
+    CannotTell {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An action read from its definition, with the defaults of its type.
+pub(crate) struct Read {
+    pub(crate) action: Box<dyn Action>,
+    pub(crate) on_unknown: OnUnknown,
+}
+
+/// How the definition of a type is read: takes its keys, notes mistakes, gives `None` when there were any.
+type ReadAction = fn(&Reader<'_, '_>, Scope, &Surroundings) -> Option<Read>;
+
+/// A type that definitions may name.
+pub(crate) enum Known {
+    /// Supported.
+    Type(ReadAction),
+    /// Planned, and refused with a clear text until it is there.
+    NotYet,
+}
+
+/// Every type, by the name it has in the configuration.
+pub(crate) const TYPES: [(&str, Known); 20] = [
+    ("webhook", Known::Type(webhook::read)),
+    ("comment_on_incident", Known::Type(comment::read)),
+    ("alert_slack", Known::NotYet),
+    ("awx", Known::NotYet),
+    ("check_alert_volume", Known::NotYet),
+    ("check_outage", Known::NotYet),
+    ("check_service_now_changes", Known::NotYet),
+    ("incident_slack", Known::NotYet),
+    ("k8s_job", Known::NotYet),
+    ("ops_escalation", Known::NotYet),
+    ("rootly_escalation", Known::NotYet),
+    ("scan_big_panda", Known::NotYet),
+    ("scan_rootly_alerts", Known::NotYet),
+    ("scan_service_now_ops", Known::NotYet),
+    ("screwdriver", Known::NotYet),
+    ("screwdriver_async", Known::NotYet),
+    ("screwdriver_batch", Known::NotYet),
+    ("snooze_incident", Known::NotYet),
+    ("tag_incident", Known::NotYet),
+    ("unassign_incident", Known::NotYet),
+];
