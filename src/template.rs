@@ -435,13 +435,15 @@ fn write_value(out: &mut Output<'_>, escape: Escape, value: &Jinja) -> Result<()
     written.map_err(minijinja::Error::from)
 }
 
-/// A value as text: the items of a list with commas between them, everything else as minijinja has it.
+/// A value as text: the items of a list with commas between them, `true` and `false` as JSON has them.
 fn plain(value: &Jinja) -> String {
     match value.kind() {
         ValueKind::Seq => {
-            let items: Vec<_> = value.try_iter().into_iter().flatten().map(|item| item.to_string()).collect();
+            let items: Vec<_> = value.try_iter().into_iter().flatten().map(|item| plain(&item)).collect();
             items.join(",")
         }
+        // JSON's words, not Python's.
+        ValueKind::Bool => value.is_true().to_string(),
         _ => value.to_string(),
     }
 }

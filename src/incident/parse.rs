@@ -205,10 +205,10 @@ fn set_field<'a>(incident: &mut Incident<'a>, field: Field, value: Value<'a>) {
         Field::Active => set(&mut incident.active, boolean(&value)),
         Field::Resolved => set(&mut incident.resolved, boolean(&value)),
         Field::Flapping => set(&mut incident.flapping, boolean(&value)),
-        Field::StartedOn => set(&mut incident.started_on, time::seconds(&value)),
-        Field::ChangedOn => set(&mut incident.changed_on, time::seconds(&value)),
-        Field::UpdatedOn => set(&mut incident.updated_on, time::seconds(&value)),
-        Field::EndedOn => set(&mut incident.ended_on, time::seconds(&value)),
+        Field::StartedOn => set(&mut incident.started_on, time::seconds(value.found())),
+        Field::ChangedOn => set(&mut incident.changed_on, time::seconds(value.found())),
+        Field::UpdatedOn => set(&mut incident.updated_on, time::seconds(value.found())),
+        Field::EndedOn => set(&mut incident.ended_on, time::seconds(value.found())),
         Field::Id | Field::Tags | Field::Alerts => {}
     }
 }
@@ -219,10 +219,10 @@ fn set_alert_field<'a>(alert: &mut Alert<'a>, field: Field, value: Value<'a>) {
         Field::Status => set(&mut alert.status, text(value)),
         Field::Severity => set(&mut alert.severity, text(value)),
         Field::Active => set(&mut alert.active, boolean(&value)),
-        Field::StartedOn => set(&mut alert.started_on, time::seconds(&value)),
-        Field::ChangedOn => set(&mut alert.changed_on, time::seconds(&value)),
-        Field::UpdatedOn => set(&mut alert.updated_on, time::seconds(&value)),
-        Field::EndedOn => set(&mut alert.ended_on, time::seconds(&value)),
+        Field::StartedOn => set(&mut alert.started_on, time::seconds(value.found())),
+        Field::ChangedOn => set(&mut alert.changed_on, time::seconds(value.found())),
+        Field::UpdatedOn => set(&mut alert.updated_on, time::seconds(value.found())),
+        Field::EndedOn => set(&mut alert.ended_on, time::seconds(value.found())),
         Field::Resolved | Field::Flapping | Field::Tags | Field::Alerts => {}
     }
 }

@@ -104,6 +104,54 @@ impl Field {
 }
 
 impl Path {
+    /// Every field of an incident that records are known to have.
+    pub const INCIDENT_FIELDS: &'static [&'static str] = &[
+        "id",
+        "status",
+        "severity",
+        "active",
+        "resolved",
+        "flapping",
+        "started_on",
+        "changed_on",
+        "updated_on",
+        "ended_on",
+        "alerts",
+        "environments",
+        "assignee",
+        "snooze",
+        "maintenance",
+    ];
+    /// Every field of an alert that records are known to have.
+    pub const ALERT_FIELDS: &'static [&'static str] = &[
+        "id",
+        "status",
+        "severity",
+        "active",
+        "started_on",
+        "changed_on",
+        "updated_on",
+        "ended_on",
+        "source_system",
+        "host",
+        "description",
+        "primary_property",
+        "secondary_property",
+        "maintenance",
+    ];
+
+    /// It begins with a field that records are known to have, in any spelling.
+    pub fn is_known(&self) -> bool {
+        let known = match self.scope {
+            Scope::Incident => Self::INCIDENT_FIELDS,
+            Scope::Alert => Self::ALERT_FIELDS,
+        };
+        match &self.place {
+            Place::Field(_) | Place::Tag(_) => true,
+            Place::Other(first, _) => known.iter().any(|name| first.is(name)),
+        }
+    }
+
     /// A path of the incident: `status`, `tags.NAME`, or any field with names inside it, `snooze.snoozed`.
     pub fn incident(text: &str) -> Result<Self, PathError> {
         Self::new(Scope::Incident, text)

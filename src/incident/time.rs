@@ -1,24 +1,23 @@
 //! Times as records have them: seconds since the epoch, and what else has been seen.
 
-use crate::incident::Value;
+use crate::incident::Found;
 
 /// Seconds since the epoch from a number (seconds, or what can only be milli-, micro- or nanoseconds), from such a
 /// number as text, or from RFC 3339 text. Anything else is no time.
-pub(super) fn seconds(value: &Value<'_>) -> Option<i64> {
+pub(super) fn seconds(value: Found<'_, '_>) -> Option<i64> {
     match value {
-        Value::Int(number) => Some(scale(*number)),
+        Found::Int(number) => Some(scale(number)),
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "a float cast saturates, and fractions of a second do not count"
+            reason = "a float cast saturates; fractions of a second do not count"
         )]
-        Value::Float(number) => Some(scale(*number as i64)),
-        Value::Text(text) => text
-            .parse::<f64>()
-            .ok()
-            .map(Value::Float)
-            .and_then(|number| seconds(&number))
-            .or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)),
-        Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => None,
+        Found::Float(number) => Some(scale(number as i64)),
+        Found::Text(text) => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => seconds(Found::Float(number)),
+            Ok(_) => None,
+            Err(_) => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second),
+        },
+        Found::Missing | Found::Bool(_) | Found::List(_) | Found::Map(_) => None,
     }
 }
 
@@ -35,6 +34,7 @@ fn scale(number: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incident::Value;
 
     #[test]
     fn seconds_milliseconds_and_text_are_the_same_moment() {
@@ -48,10 +48,10 @@ mod tests {
             Value::Text("1769755513".into()),
             Value::Text("2026-01-30T06:45:13Z".into()),
         ] {
-            assert_eq!(seconds(&value), expected, "{value:?}");
+            assert_eq!(seconds(value.found()), expected, "{value:?}");
         }
         for none in [Value::Null, Value::Bool(true), Value::Text("soon".into()), Value::List(vec![])] {
-            assert_eq!(seconds(&none), None, "{none:?}");
+            assert_eq!(seconds(none.found()), None, "{none:?}");
         }
     }
 }

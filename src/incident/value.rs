@@ -92,6 +92,11 @@ impl Found<'_, '_> {
     pub fn is_missing(&self) -> bool {
         matches!(self, Found::Missing)
     }
+
+    /// The value as a moment, in seconds since the epoch.
+    pub fn seconds(self) -> Option<i64> {
+        crate::incident::time::seconds(self)
+    }
 }
 
 impl fmt::Display for Found<'_, '_> {

@@ -259,8 +259,8 @@ mod tests {
                 let _ = r.required("name");
             },
             &[
-                "line 1, column 1: brokerz: unknown key (did you mean `brokers`?)",
                 "line 1, column 1: name: is required and missing",
+                "line 1, column 1: brokerz: unknown key (did you mean `brokers`?)",
                 "line 2, column 9: active: expected true or false, found `maybe`",
                 "line 3, column 7: wait: expected a duration such as 30s, 10m, 1h or plain seconds, found `5 parsecs`",
                 "line 4, column 7: mode: expected one of live, shadow, found `lve` (did you mean `live`?)",

@@ -1,0 +1,104 @@
+//! Why: every test with the value it saw. Built on demand; deciding does not need it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::condition::test::{Subject, Test};
+use crate::condition::verdict::Verdict;
+
+/// A test, what it saw and what it said.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// What the test said.
+    pub verdict: Verdict,
+    /// What it looked at: `tags.alert_type`, `all of`, `any alert`, `alert 60f1a`.
+    pub subject: String,
+    /// The operator with what was wanted; empty for a group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub test: String,
+    /// The value that was there, as JSON; `missing` when there was none; empty for a group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub found: String,
+    /// The tests of a group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Evidence>,
+}
+
+/// Values longer than this are cut in evidence.
+const LONGEST_FOUND: usize = 200;
+
+impl Evidence {
+    /// The whole tree of a test, nothing left out.
+    pub(super) fn of(test: &Test, subject: Subject<'_, '_>) -> Self {
+        let group = |name: &str, tests: &[Test]| {
+            let children = tests.iter().map(|test| Self::of(test, subject)).collect();
+            Self::group(test.judge(subject), name, children)
+        };
+        match test {
+            Test::Field(field) => Self {
+                verdict: field.judge(subject),
+                subject: match subject.alert {
+                    Some(_) if field.path.scope() == crate::incident::Scope::Incident => {
+                        format!("incident.{}", field.path)
+                    }
+                    _ => field.path.to_string(),
+                },
+                test: field.operator.to_string(),
+                found: cut(subject.get(&field.path).to_string()),
+                children: Vec::new(),
+            },
+            Test::All(tests) => group("all of", tests),
+            Test::Any(tests) => group("any of", tests),
+            Test::None(tests) => group("none of", tests),
+            Test::Alerts(alerts) => {
+                let each = subject.alerts().enumerate().map(|(index, one)| {
+                    let id = one.alert.and_then(|alert| alert.id.as_deref());
+                    let name = id.map_or_else(|| format!("alert #{index}"), |id| format!("alert {id}"));
+                    Self::group(alerts.test.judge(one), &name, vec![Self::of(&alerts.test, one)])
+                });
+                Self::group(test.judge(subject), &alerts.quantifier.to_string(), each.collect())
+            }
+        }
+    }
+
+    fn group(verdict: Verdict, name: &str, children: Vec<Evidence>) -> Self {
+        Self { verdict, subject: name.to_owned(), test: String::new(), found: String::new(), children }
+    }
+
+    /// One line that says what decided: the first leaf that has the verdict of the whole.
+    pub fn reason(&self) -> String {
+        if self.children.is_empty() && self.test.is_empty() {
+            return format!("{}: nothing to test", self.subject);
+        }
+        match self.children.iter().find(|child| child.verdict == self.verdict).or_else(|| self.children.first()) {
+            None => format!("{} {}: found {}", self.subject, self.test, self.found),
+            Some(child) if self.subject == "all of" => child.reason(),
+            Some(child) => format!("{}: {}", self.subject, child.reason()),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
+        write!(f, "{:indent$}{:7} {}", "", self.verdict, self.subject, indent = depth.saturating_mul(2))?;
+        if !self.test.is_empty() {
+            write!(f, " {}: found {}", self.test, self.found)?;
+        }
+        f.write_str("\n")?;
+        self.children.iter().try_for_each(|child| child.write(f, depth.saturating_add(1)))
+    }
+}
+
+impl fmt::Display for Evidence {
+    /// The tree, one test a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, 0)
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > LONGEST_FOUND {
+        text.truncate(text.floor_char_boundary(LONGEST_FOUND));
+        text.push('…');
+    }
+    text
+}
