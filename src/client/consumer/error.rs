@@ -25,7 +25,9 @@ pub enum FatalError {
 #[non_exhaustive]
 pub enum CloseError {
     /// The deadline passed.
-    #[error("leaving the group did not finish within {deadline:?}; the coordinator removes the member at its session timeout")]
+    #[error(
+        "leaving the group did not finish within {deadline:?}; the coordinator removes the member at its session timeout"
+    )]
     Deadline {
         /// The deadline that was given.
         deadline: Duration,

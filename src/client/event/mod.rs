@@ -8,8 +8,8 @@ mod records;
 mod revocation;
 
 pub use records::{BatchRecords, Records};
-pub(crate) use revocation::RevocationDone;
 pub use revocation::Revocation;
+pub(crate) use revocation::RevocationDone;
 
 pub use kafka_proto::membership::LostCause;
 

@@ -122,4 +122,3 @@ impl<'a> Iterator for BatchRecords<'a> {
         }
     }
 }
-
