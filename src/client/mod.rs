@@ -15,8 +15,12 @@ mod request;
 mod resolver;
 mod sasl;
 mod snapshot;
-mod tls;
+pub(crate) mod tls;
 
+pub use config::{
+    ClientConfig, ClientIdentity, ConfigMistake, HostPort, PasswordError, PasswordSource, SaslMechanism, SaslSettings,
+    Secret, Security, TlsSettings,
+};
 pub use consumer::{BuildError, CloseError, Consumer, ConsumerHandle, FatalError};
 pub use event::{BatchRecords, Event, LostCause, Records, ResetCause, Revocation, SkipCause};
 pub use kafka_proto::error_code::ErrorCode;
@@ -25,4 +29,5 @@ pub use kafka_proto::membership::FatalCause;
 pub use kafka_proto::record::{Header, Headers, Record};
 pub use offsets::{Commit, CommitError, CommitReport, CommittedOffset, DropCause, DroppedOffset, RejectedOffset};
 pub use ownership::{NotOwned, Ownership};
+pub use request::{ApiKey, IsolationLevel, Malformed, TopicId, VersionRange};
 pub use snapshot::{Counters, FetchState, GroupSnapshot, ParkCause, PartitionSnapshot, Snapshot};

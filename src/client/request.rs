@@ -1,1 +1,0 @@
-//! One file per exchange with a broker.
