@@ -17,11 +17,14 @@ mod sasl;
 mod snapshot;
 pub(crate) mod tls;
 
+pub use cluster::{BrokerConnection, ConnectionState, CoordinatorError, Purpose};
 pub use config::{
     ClientConfig, ClientIdentity, ConfigMistake, HostPort, PasswordError, PasswordSource, SaslMechanism, SaslSettings,
     Secret, Security, TlsSettings,
 };
+pub use connection::{CloseCause, ConnectError, RequestError};
 pub use consumer::{BuildError, CloseError, Consumer, ConsumerHandle, FatalError};
+pub use dial::{DialError, DialFailure};
 pub use event::{BatchRecords, Event, LostCause, Records, ResetCause, Revocation, SkipCause};
 pub use kafka_proto::error_code::ErrorCode;
 pub use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};
@@ -30,4 +33,7 @@ pub use kafka_proto::record::{Header, Headers, Record};
 pub use offsets::{Commit, CommitError, CommitReport, CommittedOffset, DropCause, DroppedOffset, RejectedOffset};
 pub use ownership::{NotOwned, Ownership};
 pub use request::{ApiKey, IsolationLevel, Malformed, TopicId, VersionRange};
+pub use resolver::{ResolveError, Resolved, Resolver};
+pub use sasl::SaslError;
 pub use snapshot::{Counters, FetchState, GroupSnapshot, ParkCause, PartitionSnapshot, Snapshot};
+pub use tls::TlsError;

@@ -1,1 +1,0 @@
-//! The brokers, by node id, and what they say about topics.

@@ -1,0 +1,213 @@
+//! One broker: a connection per purpose, one back-off, and what is known of its health.
+
+use std::net::SocketAddrV4;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kafka_proto::backoff::Backoff;
+use kafka_proto::id::BrokerId;
+use tokio::time::Instant;
+
+use crate::client::cluster::Purpose;
+use crate::client::config::{ClientConfig, HostPort};
+use crate::client::connection::{ConnectError, Connection, Connector};
+
+/// Every purpose, in the order of the slots.
+const PURPOSES: [Purpose; 4] = [Purpose::Control, Purpose::Coordinator, Purpose::Heartbeat, Purpose::Fetch];
+
+/// The way to one broker.
+pub(super) struct BrokerLink {
+    slots: [Slot; PURPOSES.len()],
+    health: Mutex<Health>,
+}
+
+/// The place of one purpose's connection.
+#[derive(Default)]
+struct Slot {
+    /// Held while connecting, so that callers for one purpose share one attempt.
+    dialling: tokio::sync::Mutex<()>,
+    connection: Mutex<Option<Connection>>,
+}
+
+/// What the attempts so far teach.
+struct Health {
+    backoff: Backoff,
+    refused: Backoff,
+    retry_at: Option<Instant>,
+    last_error: Option<String>,
+}
+
+/// One connection of a broker, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerConnection {
+    /// The node id; `None` for a bootstrap server.
+    pub broker: Option<BrokerId>,
+    /// As configured or advertised, if known.
+    pub address: Option<HostPort>,
+    /// What the connection is for.
+    pub purpose: Purpose,
+    /// How it is.
+    pub state: ConnectionState,
+    /// The broker's last failure since it was last reached.
+    pub last_error: Option<String>,
+}
+
+/// How a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// In use.
+    Connected {
+        /// The address that answered.
+        to: SocketAddrV4,
+        /// Since when.
+        age: Duration,
+        /// Until it is replaced because of its SASL session; `None`: no limit.
+        session_left: Option<Duration>,
+        /// How long the broker's throttle still holds.
+        throttled_for: Option<Duration>,
+        /// How many answers asked for a throttle.
+        throttles: u64,
+    },
+    /// Closed or never opened; the next use opens it.
+    Closed,
+    /// Failed; nobody tries before this is over.
+    BackingOff {
+        /// How long still.
+        retry_in: Duration,
+    },
+}
+
+impl BrokerLink {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        let health = Health {
+            backoff: Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max),
+            refused: Backoff::new(config.authentication_backoff, config.authentication_backoff_max),
+            retry_at: None,
+            last_error: None,
+        };
+        Self { slots: Default::default(), health: Mutex::new(health) }
+    }
+
+    /// The living connection, or a new one after the back-off. Callers for one purpose share one attempt; when the one
+    /// that dials is dropped, the next takes over.
+    pub(super) async fn connection(
+        &self,
+        connector: &Connector,
+        address: &HostPort,
+        purpose: Purpose,
+    ) -> Result<Connection, ConnectError> {
+        if let Some(connection) = self.living_at(purpose, address) {
+            return Ok(connection);
+        }
+        let slot = self.slot(purpose);
+        let dialling = slot.dialling.lock().await;
+        if let Some(connection) = self.living_at(purpose, address) {
+            return Ok(connection);
+        }
+        let retry_at = self.retry_at();
+        if let Some(at) = retry_at {
+            tokio::time::sleep_until(at).await;
+        }
+        let opened = connector.open(address).await;
+        match &opened {
+            Ok(connection) => {
+                *lock(&slot.connection) = Some(connection.clone());
+                lock(&self.health).reached();
+                tracing::debug!(broker = %address, ?purpose, to = %connection.peer().address, "connected");
+            }
+            Err(error) => {
+                let retry_in = lock(&self.health).failed(error);
+                tracing::warn!(broker = %address, ?purpose, %error, retry_in_ms = retry_in.as_millis(), "cannot connect");
+            }
+        }
+        drop(dialling);
+        opened
+    }
+
+    /// The connection if it takes requests.
+    pub(super) fn living(&self, purpose: Purpose) -> Option<Connection> {
+        lock(&self.slot(purpose).connection).as_ref().filter(|connection| !connection.is_closed()).cloned()
+    }
+
+    /// Likewise, if it still leads where the broker listens. One to a former address is forgotten: whoever uses it
+    /// may finish.
+    fn living_at(&self, purpose: Purpose, address: &HostPort) -> Option<Connection> {
+        self.living(purpose).filter(|connection| connection.peer().name == *address)
+    }
+
+    /// When the back-off is over; `None`: it is.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        lock(&self.health).retry_at.filter(|at| *at > Instant::now())
+    }
+
+    /// Closes every connection.
+    pub(super) fn close(&self) {
+        for slot in &self.slots {
+            if let Some(connection) = lock(&slot.connection).take() {
+                connection.close();
+            }
+        }
+    }
+
+    /// For people.
+    pub(super) fn describe(&self, broker: Option<BrokerId>, address: Option<HostPort>) -> Vec<BrokerConnection> {
+        let last_error = lock(&self.health).last_error.clone();
+        let retry_in = self.retry_at().map(|at| at.saturating_duration_since(Instant::now()));
+        let describe = |purpose: Purpose| {
+            let state = match (self.living(purpose), retry_in) {
+                (Some(connection), _) => connected(&connection),
+                (None, Some(retry_in)) => ConnectionState::BackingOff { retry_in },
+                (None, None) => ConnectionState::Closed,
+            };
+            let never_used = lock(&self.slot(purpose).connection).is_none();
+            let shown = !never_used || purpose == Purpose::Control;
+            let (address, last_error) = (address.clone(), last_error.clone());
+            shown.then_some(BrokerConnection { broker, address, purpose, state, last_error })
+        };
+        PURPOSES.into_iter().filter_map(describe).collect()
+    }
+
+    fn slot(&self, purpose: Purpose) -> &Slot {
+        let [control, coordinator, heartbeat, fetch] = &self.slots;
+        match purpose {
+            Purpose::Control => control,
+            Purpose::Coordinator => coordinator,
+            Purpose::Heartbeat => heartbeat,
+            Purpose::Fetch => fetch,
+        }
+    }
+}
+
+impl Health {
+    fn reached(&mut self) {
+        self.backoff.reset();
+        self.refused.reset();
+        self.retry_at = None;
+        self.last_error = None;
+    }
+
+    /// Counts a failure; gives back how long the broker is left alone.
+    fn failed(&mut self, error: &ConnectError) -> Duration {
+        let random = getrandom::u64().unwrap_or(0);
+        let wait = if error.is_authentication() { self.refused.next(random) } else { self.backoff.next(random) };
+        self.retry_at = Some(Instant::now() + wait);
+        self.last_error = Some(error.to_string());
+        wait
+    }
+}
+
+fn connected(connection: &Connection) -> ConnectionState {
+    ConnectionState::Connected {
+        to: connection.peer().address,
+        age: connection.age(),
+        session_left: connection.session_left(),
+        throttled_for: connection.muted_for(),
+        throttles: connection.throttles(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,335 @@
+//! The brokers, and what they say about topics.
+//!
+//! Promised: brokers are identified by node id; metadata is refreshed when asked and when old, by whichever broker
+//! answers; a failed broker is left alone for a back-off with jitter, one per broker and not per address, much longer
+//! when it refused our credentials; each reconnect resolves the name anew; with no usable broker the bootstrap servers
+//! are asked again (KIP-899, KIP-1102). A connection is opened by the task that needs it, on that task's runtime, so
+//! that a heartbeat thread depends on no other. Absent: what to do about an error in an answer.
+
+mod broker;
+mod metadata;
+mod refresh;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kafka_proto::error_code::ErrorCode;
+use kafka_proto::id::{BrokerId, LeaderEpoch, TopicPartition};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
+use crate::client::connection::{ConnectError, Connection, Connector, RequestError};
+use crate::client::request::Endpoint;
+use crate::client::request::find_coordinator::FindCoordinator;
+
+use broker::BrokerLink;
+pub use broker::{BrokerConnection, ConnectionState};
+pub(crate) use metadata::Metadata;
+
+/// What a connection is for. Each purpose has its own socket per broker, because a broker answers one socket's requests
+/// one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Metadata, offsets by time, epochs: short questions.
+    Control,
+    /// Joins, syncs and commits of a group.
+    Coordinator,
+    /// Heartbeats, which must not wait behind anything.
+    Heartbeat,
+    /// Long polls for records.
+    Fetch,
+}
+
+/// The topics whose metadata is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TopicFilter {
+    Named(Vec<Arc<str>>),
+    All,
+}
+
+/// Why no coordinator is known.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CoordinatorError {
+    /// No broker could be asked.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The one asked did not answer.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// It answered with an error.
+    #[error("looking for the coordinator of `{group}`: {}{}", code.name(), message.as_deref().map(|m| format!(" ({m})")).unwrap_or_default())]
+    Broker {
+        /// The group.
+        group: String,
+        /// The code; its class says what to do.
+        code: ErrorCode,
+        /// The broker's words.
+        message: Option<String>,
+    },
+}
+
+/// A cluster. Clones share it; [`Cluster::close`] ends it.
+#[derive(Clone)]
+pub(crate) struct Cluster(Arc<Inner>);
+
+struct Inner {
+    config: Arc<ClientConfig>,
+    connector: Connector,
+    bootstrap: Vec<HostPort>,
+    metadata: watch::Sender<Arc<Metadata>>,
+    topics: Mutex<TopicFilter>,
+    wanted: Notify,
+    refresh_error: Mutex<Option<String>>,
+    links: Mutex<BTreeMap<LinkKey, Arc<BrokerLink>>>,
+    /// Which of the known brokers is asked first; moves on after a failure.
+    turn: AtomicUsize,
+    closing: CancellationToken,
+}
+
+/// A broker known by its id, or a bootstrap server of which only the address is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum LinkKey {
+    Node(BrokerId),
+    Bootstrap(HostPort),
+}
+
+impl Cluster {
+    /// Starts refreshing the metadata of `topics` at once, on the present runtime. Errs with every mistake in `config`.
+    pub(crate) fn new(config: Arc<ClientConfig>, topics: TopicFilter) -> Result<Self, Vec<ConfigMistake>> {
+        let connector = Connector::new(Arc::clone(&config))?;
+        let inner = Arc::new(Inner {
+            bootstrap: config.bootstrap(),
+            connector,
+            config,
+            metadata: watch::Sender::new(Arc::default()),
+            topics: Mutex::new(topics),
+            wanted: Notify::new(),
+            refresh_error: Mutex::new(None),
+            links: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
+        });
+        tokio::spawn(refresh::keep_fresh(Arc::downgrade(&inner), inner.closing.clone()));
+        Ok(Self(inner))
+    }
+
+    /// The settings.
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.0.config
+    }
+
+    /// What is known; changes wake the receiver. Revision 0 is the empty start.
+    pub(crate) fn metadata(&self) -> watch::Receiver<Arc<Metadata>> {
+        self.0.metadata.subscribe()
+    }
+
+    /// What is known now.
+    pub(crate) fn current(&self) -> Arc<Metadata> {
+        Arc::clone(&self.0.metadata.borrow())
+    }
+
+    /// Asks for fresh metadata soon. Many calls are one refresh; a back-off lies between refreshes.
+    pub(crate) fn request_refresh(&self) {
+        self.0.wanted.notify_one();
+    }
+
+    /// Why the last refresh failed, until one succeeds.
+    pub(crate) fn refresh_error(&self) -> Option<String> {
+        lock(&self.0.refresh_error).clone()
+    }
+
+    /// Keeps these topics from now on, and refreshes.
+    pub(crate) fn set_topics(&self, topics: TopicFilter) {
+        *lock(&self.0.topics) = topics;
+        self.request_refresh();
+    }
+
+    /// Leader and epoch of a partition, as far as known.
+    pub(crate) fn leader_of(&self, partition: &TopicPartition) -> Option<(BrokerId, LeaderEpoch)> {
+        self.0.metadata.borrow().leader(partition)
+    }
+
+    /// Takes in a leader that an answer named (KIP-951); whether that was news.
+    pub(crate) fn learn_leader(
+        &self,
+        partition: &TopicPartition,
+        leader: BrokerId,
+        epoch: LeaderEpoch,
+        endpoint: Option<Endpoint>,
+    ) -> bool {
+        self.0.change_metadata(|known| known.with_leader(partition, leader, epoch, endpoint))
+    }
+
+    /// The connection to broker `id` for `purpose`: the living one, or a new one once the broker's back-off is over.
+    ///
+    /// Cancel-safe. An error has already been counted towards the broker's back-off, so calling again in a loop is
+    /// no hot loop.
+    pub(crate) async fn connect(&self, id: BrokerId, purpose: Purpose) -> Result<Connection, ConnectError> {
+        self.0.connect(id, purpose).await
+    }
+
+    /// A control connection to any broker that works; bootstrap servers are the last resort.
+    pub(crate) async fn any(&self) -> Result<Connection, ConnectError> {
+        self.0.any().await
+    }
+
+    /// The broker that coordinates `group`. Another broker is asked each time one answers with an error, because a
+    /// broker may keep naming a coordinator that is gone.
+    pub(crate) async fn find_coordinator(&self, group: &str) -> Result<BrokerId, CoordinatorError> {
+        let connection = self.any().await?;
+        let question = FindCoordinator { group_id: group.to_owned() };
+        let answer = connection.request(question, self.0.short_deadline()).await;
+        let answer = answer.inspect_err(|_| self.0.ask_another_next())?;
+        if answer.error.code() != 0 {
+            self.0.ask_another_next();
+            return Err(CoordinatorError::Broker {
+                group: group.to_owned(),
+                code: answer.error,
+                message: answer.message,
+            });
+        }
+        let id = answer.coordinator.id;
+        self.0.change_metadata(|known| known.with_broker(answer.coordinator));
+        Ok(id)
+    }
+
+    /// Drops what is known to be a wrong idea of the coordinator: the next look-up asks another broker.
+    pub(crate) fn distrust_coordinator(&self) {
+        self.0.ask_another_next();
+    }
+
+    /// Every broker with its connections, for people.
+    pub(crate) fn connections(&self) -> Vec<BrokerConnection> {
+        let known = self.current();
+        let links: Vec<_> = lock(&self.0.links).iter().map(|(key, link)| (key.clone(), Arc::clone(link))).collect();
+        let describe = |(key, link): (LinkKey, Arc<BrokerLink>)| {
+            let (id, address) = match key {
+                LinkKey::Node(id) => (Some(id), known.brokers.get(&id).map(|broker| broker.address.clone())),
+                LinkKey::Bootstrap(address) => (None, Some(address)),
+            };
+            link.describe(id, address)
+        };
+        links.into_iter().flat_map(describe).collect()
+    }
+
+    /// Closes every connection and stops refreshing.
+    pub(crate) fn close(&self) {
+        self.0.closing.cancel();
+        let links = std::mem::take(&mut *lock(&self.0.links));
+        links.values().for_each(|link| link.close());
+    }
+}
+
+impl Inner {
+    async fn connect(&self, id: BrokerId, purpose: Purpose) -> Result<Connection, ConnectError> {
+        let address = self.metadata.borrow().brokers.get(&id).map(|broker| broker.address.clone());
+        let address = address.ok_or(ConnectError::UnknownBroker(id))?;
+        self.open(LinkKey::Node(id), address, purpose).await
+    }
+
+    async fn open(&self, key: LinkKey, address: HostPort, purpose: Purpose) -> Result<Connection, ConnectError> {
+        let link = self.link(key);
+        tokio::select! {
+            () = self.closing.cancelled() => Err(ConnectError::Closing),
+            opened = link.connection(&self.connector, &address, purpose) => opened,
+        }
+    }
+
+    fn link(&self, key: LinkKey) -> Arc<BrokerLink> {
+        let mut links = lock(&self.links);
+        Arc::clone(links.entry(key).or_insert_with(|| Arc::new(BrokerLink::new(&self.config))))
+    }
+
+    /// Tries the known brokers in turn, those that work first, then the bootstrap servers; waits out the shortest
+    /// back-off where all have one.
+    async fn any(&self) -> Result<Connection, ConnectError> {
+        let candidates = self.candidates();
+        if let Some(living) = candidates.iter().find_map(|(key, _)| self.living(key)) {
+            return Ok(living);
+        }
+        let mut last = ConnectError::Closing;
+        let (ready, waiting): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|(key, _)| self.retry_at(key).is_none());
+        for (key, address) in ready {
+            match self.open(key, address, Purpose::Control).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        match waiting.into_iter().min_by_key(|(key, _)| self.retry_at(key)) {
+            Some((key, address)) => self.open(key, address, Purpose::Control).await,
+            None => Err(last),
+        }
+    }
+
+    /// Known brokers, beginning with the one whose turn it is, then bootstrap servers.
+    fn candidates(&self) -> Vec<(LinkKey, HostPort)> {
+        let known = Arc::clone(&self.metadata.borrow());
+        let mut nodes: Vec<_> =
+            known.brokers.iter().map(|(id, broker)| (LinkKey::Node(*id), broker.address.clone())).collect();
+        let mut seeds: Vec<_> =
+            self.bootstrap.iter().map(|address| (LinkKey::Bootstrap(address.clone()), address.clone())).collect();
+        let turn = self.turn.load(Ordering::Relaxed);
+        for list in [&mut nodes, &mut seeds] {
+            if !list.is_empty() {
+                let shift = turn % list.len();
+                list.rotate_left(shift);
+            }
+        }
+        nodes.into_iter().chain(seeds).collect()
+    }
+
+    fn living(&self, key: &LinkKey) -> Option<Connection> {
+        let link = lock(&self.links).get(key).map(Arc::clone)?;
+        link.living(Purpose::Control)
+    }
+
+    fn retry_at(&self, key: &LinkKey) -> Option<Instant> {
+        let link = lock(&self.links).get(key).map(Arc::clone)?;
+        link.retry_at()
+    }
+
+    /// The broker asked last failed: its control connection is not reused for questions to anyone.
+    fn ask_another_next(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// For questions that any broker answers from memory: the next one is asked sooner than `request.timeout.ms`.
+    fn short_deadline(&self) -> Duration {
+        self.config.request_timeout.min(SHORT_QUESTION_MAX)
+    }
+
+    fn change_metadata(&self, change: impl FnOnce(&Metadata) -> Option<Metadata>) -> bool {
+        self.metadata.send_if_modified(|known| {
+            let Some(changed) = change(known) else { return false };
+            *known = Arc::new(changed);
+            true
+        })
+    }
+
+    /// Links to brokers that are gone, and to bootstrap servers once brokers are known by id, are closed.
+    fn forget_links(&self, known: &Metadata) {
+        let keep = |key: &LinkKey| match key {
+            LinkKey::Node(id) => known.brokers.contains_key(id),
+            LinkKey::Bootstrap(_) => known.brokers.is_empty(),
+        };
+        let mut links = lock(&self.links);
+        let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut *links).into_iter().partition(|(key, _)| keep(key));
+        *links = kept;
+        drop(links);
+        gone.values().for_each(|link| link.close());
+    }
+}
+
+/// See [`Inner::short_deadline`].
+const SHORT_QUESTION_MAX: Duration = Duration::from_secs(10);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,1 +1,0 @@
-//! One socket to one broker: framing, pipelining, deadlines.

@@ -1,0 +1,434 @@
+//! One socket to one broker: requests in, typed answers out, a deadline on each.
+//!
+//! Promised: dropping a caller never touches the wire, its answer is read and thrown away; a timeout, an answer out of
+//! order, too large or not understood ends the connection for everyone on it, with one cause; a throttle (KIP-219) is
+//! waited out before the next request and no answer is discarded for it; an idle connection and one whose SASL session
+//! is about to end (KIP-368) are closed by this side, as a plan and not as an error.
+//! Absent: retries, back-off and the choice of a broker, see `cluster`.
+
+mod guard;
+mod messenger;
+mod open;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_proto::error_code::ErrorCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::client::config::{ClientConfig, HostPort};
+use crate::client::request::api_versions::ApiVersions;
+use crate::client::request::{ApiKey, AtMost, Exchange, Malformed, Reader, VersionRange};
+
+use guard::Fate;
+use messenger::{Answered, Wire, WireError};
+pub use open::ConnectError;
+pub(crate) use open::Connector;
+
+/// Requests that may wait for an answer on one connection; further ones wait for their turn.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// A connection, ready for use: versions negotiated, authenticated. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub(crate) struct Connection(Arc<Inner>);
+
+struct Inner {
+    peer: Peer,
+    wire: Wire,
+    ranges: BTreeMap<i16, VersionRange>,
+    fate: Arc<Fate>,
+    turns: Arc<Semaphore>,
+    opened_at: Instant,
+    max_idle: Duration,
+    last_used: Mutex<Instant>,
+    muted_until: Mutex<Option<Instant>>,
+    retire_at: OnceLock<Instant>,
+    throttles: AtomicU64,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// As configured or advertised.
+    pub(crate) name: HostPort,
+    /// The address that answered.
+    pub(crate) address: SocketAddrV4,
+}
+
+/// Why a connection is over; one cause for everyone who used it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// The broker closed it.
+    #[error("the broker closed the connection")]
+    ClosedByPeer,
+    /// The socket failed.
+    #[error("the socket failed: {0}")]
+    Io(String),
+    /// A request was not answered in time; those behind it could not be either.
+    #[error("no answer to {api} within {} ms", after.as_millis())]
+    TimedOut {
+        /// The API.
+        api: ApiKey,
+        /// The deadline.
+        after: Duration,
+    },
+    /// A frame announces a length that cannot be.
+    #[error("a frame announces {0} bytes")]
+    FrameLength(i32),
+    /// A frame is larger than `receive.message.max.bytes`.
+    #[error("a response of {length} bytes exceeds receive.message.max.bytes, {limit}")]
+    TooLarge {
+        /// What the frame announces.
+        length: usize,
+        /// The setting.
+        limit: usize,
+    },
+    /// An answer to another request than the oldest one, or to none.
+    #[error("an answer with correlation id {got} where {} was due", expected.map_or("none".to_owned(), |id| id.to_string()))]
+    Correlation {
+        /// The oldest unanswered request's.
+        expected: Option<i32>,
+        /// The answer's.
+        got: i32,
+    },
+    /// An answer that does not follow the protocol.
+    #[error("the answer to {api} v{version} is malformed: {what}")]
+    Malformed {
+        /// The API.
+        api: ApiKey,
+        /// Its version.
+        version: i16,
+        /// What is wrong.
+        what: Malformed,
+    },
+    /// Planned: nothing was asked for longer than `connections.max.idle.ms`.
+    #[error("closed after {} s without use", .0.as_secs())]
+    Idle(Duration),
+    /// Planned: the SASL session is about to end.
+    #[error("closed before the SASL session ends")]
+    SessionEnding,
+    /// Planned: this side does not need it any more.
+    #[error("closed by this client")]
+    ClosedByUs,
+}
+
+impl CloseCause {
+    /// Whether this side meant it: not an error, no reason to back off.
+    pub fn is_planned(&self) -> bool {
+        matches!(self, Self::Idle(_) | Self::SessionEnding | Self::ClosedByUs)
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The connection is over. Whether the broker acted on the request is unknown.
+    #[error("{0}")]
+    Closed(CloseCause),
+    /// The broker and this client have no version of the API in common.
+    #[error("{api}: the broker speaks {}, this client {}..{}", theirs.map_or("none".to_owned(), |r| format!("{}..{}", r.min, r.max)), ours.min, ours.max)]
+    Unsupported {
+        /// The API.
+        api: ApiKey,
+        /// This client's versions.
+        ours: VersionRange,
+        /// The broker's, if it has the API at all.
+        theirs: Option<VersionRange>,
+    },
+    /// The request cannot be written, for example because a name is too long for the protocol. Nothing was sent.
+    #[error("{api}: the request cannot be written: {what}")]
+    Encode {
+        /// The API.
+        api: ApiKey,
+        /// What the encoder says.
+        what: String,
+    },
+}
+
+impl RequestError {
+    /// Whether this side closed the connection on purpose: take a new one and ask again at once.
+    pub fn is_planned(&self) -> bool {
+        matches!(self, Self::Closed(cause) if cause.is_planned())
+    }
+}
+
+impl Connection {
+    /// Takes over a fresh stream and learns the broker's versions (KIP-35; KIP-511 names this software).
+    async fn negotiate(stream: guard::Stream, peer: Peer, config: &ClientConfig) -> Result<Self, RequestError> {
+        let fate = Arc::new(Fate::default());
+        let client_id = Arc::from(config.client_id.as_str());
+        let mut wire = Wire::new(stream, config.receive_message_max_bytes, client_id, Arc::clone(&fate));
+        let ranges = learn_versions(&mut wire, &fate, config.request_timeout).await?;
+        wire.set_ranges(&ranges);
+        let now = Instant::now();
+        let inner = Arc::new(Inner {
+            peer,
+            wire,
+            ranges,
+            fate,
+            turns: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            opened_at: now,
+            max_idle: config.connections_max_idle,
+            last_used: Mutex::new(now),
+            muted_until: Mutex::new(None),
+            retire_at: OnceLock::new(),
+            throttles: AtomicU64::new(0),
+        });
+        tokio::spawn(close_in_time(Arc::downgrade(&inner), Arc::clone(&inner.fate)));
+        Ok(Self(inner))
+    }
+
+    /// Sends `request` and waits for the answer, at most `deadline` after sending; a throttle is waited out before.
+    ///
+    /// Cancel-safe: once sent, the exchange goes on without the caller and its deadline stays in force.
+    pub(crate) async fn request<R: Exchange>(
+        &self,
+        request: R,
+        deadline: Duration,
+    ) -> Result<R::Response, RequestError> {
+        let inner = Arc::clone(&self.0);
+        inner.usable()?;
+        let turn = inner.turn().await?;
+        let exchange = tokio::spawn(async move {
+            let answer = inner.exchange(&request, deadline).await;
+            drop(turn);
+            inner.close_if_retired();
+            answer
+        });
+        // The task ends early only with its runtime, and then nobody may rely on the connection.
+        exchange.await.unwrap_or(Err(RequestError::Closed(CloseCause::ClosedByUs)))
+    }
+
+    /// The version in which `key` would be spoken to this broker, given what this client speaks.
+    pub(crate) fn api_version<R: Exchange>(&self) -> Option<i16> {
+        self.0.ranges.get(&R::KEY.code)?.newest_common(R::VERSIONS)
+    }
+
+    /// Whether requests are refused: it is over, or about to be replaced.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.usable().is_err()
+    }
+
+    /// Why it is over, if it is.
+    pub(crate) fn cause(&self) -> Option<CloseCause> {
+        self.0.fate.cause().cloned()
+    }
+
+    /// Closes it for everyone, now.
+    pub(crate) fn close(&self) {
+        self.0.fate.end(CloseCause::ClosedByUs);
+    }
+
+    /// Completes when the connection is over.
+    pub(crate) async fn closed(&self) -> CloseCause {
+        self.0.fate.ended().await
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
+    /// How long since it was opened.
+    pub(crate) fn age(&self) -> Duration {
+        self.0.opened_at.elapsed()
+    }
+
+    /// How long until it is replaced because of its SASL session; `None`: no limit.
+    pub(crate) fn session_left(&self) -> Option<Duration> {
+        self.0.retire_at.get().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// How long the broker's throttle still holds.
+    pub(crate) fn muted_for(&self) -> Option<Duration> {
+        let left = lock(&self.0.muted_until).map(|until| until.saturating_duration_since(Instant::now()));
+        left.filter(|left| !left.is_zero())
+    }
+
+    /// How many answers asked for a throttle.
+    pub(crate) fn throttles(&self) -> u64 {
+        self.0.throttles.load(Ordering::Relaxed)
+    }
+
+    /// Stops taking requests `after` from now; those under way may finish. The first call counts.
+    fn retire_after(&self, after: Duration) {
+        if self.0.retire_at.set(Instant::now() + after).is_ok() {
+            // A second watch, because the first may sleep until the connection would be idle.
+            tokio::spawn(close_in_time(Arc::downgrade(&self.0), Arc::clone(&self.0.fate)));
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({} at {})", self.0.peer.name, self.0.peer.address)
+    }
+}
+
+impl Inner {
+    fn usable(&self) -> Result<(), RequestError> {
+        match self.fate.cause() {
+            Some(cause) => Err(RequestError::Closed(cause.clone())),
+            None if self.is_retired() => Err(RequestError::Closed(CloseCause::SessionEnding)),
+            None => Ok(()),
+        }
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retire_at.get().is_some_and(|at| *at <= Instant::now())
+    }
+
+    /// Waits for a free place and for the end of a throttle.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, RequestError> {
+        let waited = async {
+            let permit = Arc::clone(&self.turns).acquire_owned().await;
+            loop {
+                let muted_until = *lock(&self.muted_until);
+                match muted_until {
+                    Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                    _ => break,
+                }
+            }
+            permit
+        };
+        tokio::select! {
+            cause = self.fate.ended() => Err(RequestError::Closed(cause)),
+            permit = waited => permit.map_err(|_| RequestError::Closed(CloseCause::ClosedByUs)),
+        }
+    }
+
+    async fn exchange<R: Exchange>(&self, request: &R, deadline: Duration) -> Result<R::Response, RequestError> {
+        *lock(&self.last_used) = Instant::now();
+        let theirs = self.ranges.get(&R::KEY.code).copied();
+        if theirs.and_then(|theirs| theirs.newest_common(R::VERSIONS)).is_none() {
+            return Err(RequestError::Unsupported { api: R::KEY, ours: R::VERSIONS, theirs });
+        }
+        let (answer, throttle) = ask(&self.wire, &self.fate, request, deadline).await?;
+        *lock(&self.last_used) = Instant::now();
+        if !throttle.is_zero() {
+            self.mute(throttle);
+        }
+        Ok(answer)
+    }
+
+    /// Throttles do not add up: the latest end counts (KIP-219).
+    fn mute(&self, throttle: Duration) {
+        self.throttles.fetch_add(1, Ordering::Relaxed);
+        let until = Instant::now() + throttle.min(THROTTLE_MAX);
+        let mut muted = lock(&self.muted_until);
+        *muted = Some(muted.map_or(until, |earlier| earlier.max(until)));
+    }
+
+    fn in_flight(&self) -> usize {
+        IN_FLIGHT_MAX.saturating_sub(self.turns.available_permits())
+    }
+
+    fn close_if_retired(&self) {
+        if self.is_retired() && self.in_flight() == 0 {
+            self.fate.end(CloseCause::SessionEnding);
+        }
+    }
+
+    /// Closes what is due and says when to look again.
+    fn close_if_due(&self) -> Instant {
+        self.close_if_retired();
+        let idle_at = *lock(&self.last_used) + self.max_idle;
+        let now = Instant::now();
+        if idle_at <= now && self.in_flight() == 0 {
+            self.fate.end(CloseCause::Idle(self.max_idle));
+        }
+        // A request under way ends the wait for idleness; a retired connection is closed by its last request.
+        let idle_at = if idle_at <= now { now + self.max_idle } else { idle_at };
+        match self.retire_at.get() {
+            Some(retire_at) if *retire_at > now => idle_at.min(*retire_at),
+            _ => idle_at,
+        }
+    }
+}
+
+/// A broker cannot silence a client for longer than this by one answer.
+const THROTTLE_MAX: Duration = Duration::from_secs(300);
+
+/// Closes the connection when it was idle for too long or its session is about to end. Holds no reference to it.
+async fn close_in_time(connection: Weak<Inner>, fate: Arc<Fate>) {
+    loop {
+        let Some(look_again) = connection.upgrade().map(|inner| inner.close_if_due()) else { return };
+        tokio::select! {
+            _ = fate.ended() => return,
+            () = tokio::time::sleep_until(look_again) => {}
+        }
+    }
+}
+
+/// `ApiVersions` in the newest version; a broker that does not know that one is asked again in version 0 (KIP-511).
+async fn learn_versions(
+    wire: &mut Wire,
+    fate: &Fate,
+    deadline: Duration,
+) -> Result<BTreeMap<i16, VersionRange>, RequestError> {
+    wire.set_ranges(&BTreeMap::from([(ApiVersions::KEY.code, ApiVersions::VERSIONS)]));
+    let (mut answer, _) = ask(wire, fate, &ApiVersions, deadline).await?;
+    if answer.error == ErrorCode::from(UNSUPPORTED_VERSION) {
+        (answer, _) = ask(wire, fate, &AtMost::<0, _>(ApiVersions), deadline).await?;
+    }
+    if answer.error == ErrorCode::from(0) {
+        return Ok(answer.ranges);
+    }
+    let theirs = answer.ranges.get(&ApiVersions::KEY.code).copied();
+    Err(RequestError::Unsupported { api: ApiVersions::KEY, ours: ApiVersions::VERSIONS, theirs })
+}
+
+const UNSUPPORTED_VERSION: i16 = 35;
+
+/// One exchange on the wire under a deadline. Whatever goes wrong after sending ends the connection.
+async fn ask<R: Exchange>(
+    wire: &Wire,
+    fate: &Fate,
+    request: &R,
+    deadline: Duration,
+) -> Result<(R::Response, Duration), RequestError> {
+    let answered = tokio::select! {
+        biased;
+        answered = wire.exchange(request) => answered,
+        cause = fate.ended() => return Err(RequestError::Closed(cause)),
+        () = tokio::time::sleep(deadline) => {
+            return Err(RequestError::Closed(fate.end(CloseCause::TimedOut { api: R::KEY, after: deadline })));
+        }
+    };
+    let answered = answered.map_err(|error| match error {
+        WireError::Encode(what) => RequestError::Encode { api: R::KEY, what },
+        WireError::NoVersion => RequestError::Unsupported { api: R::KEY, ours: R::VERSIONS, theirs: None },
+        WireError::Broken(what) => RequestError::Closed(fate.end(CloseCause::Io(what))),
+    })?;
+    let version = answered.version;
+    read_answer::<R>(answered)
+        .map_err(|what| RequestError::Closed(fate.end(CloseCause::Malformed { api: R::KEY, version, what })))
+}
+
+fn read_answer<R: Exchange>(answered: Answered) -> Result<(R::Response, Duration), Malformed> {
+    let version = answered.version;
+    let flexible = version >= R::FIRST_FLEXIBLE;
+    let body: Bytes = answered.bytes;
+    let mut reader = Reader::new(body, version, flexible);
+    if flexible && R::KEY != ApiVersions::KEY {
+        // The header's own tagged fields; ApiVersions keeps the old header, so that any client can read it (KIP-511).
+        reader.tags()?;
+    }
+    let answer = R::read(&mut reader)?;
+    reader.finish()?;
+    Ok((answer, reader.throttle()))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

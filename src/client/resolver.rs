@@ -1,1 +1,0 @@
-//! Names to IPv4 addresses; AAAA answers are dropped.

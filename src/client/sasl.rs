@@ -1,1 +1,0 @@
-//! SASL PLAIN and SCRAM-SHA-512 over a fresh connection.

@@ -1,1 +1,0 @@
-//! TLS configuration: graviola, web roots and private ones.
