@@ -296,3 +296,131 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl std::iter::FusedIterator for Headers<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::Decompressor;
+    use crate::record::{Batches, EncodeOptions, NewRecord, encode_batch};
+
+    const RECORD: NewRecord<'static> =
+        NewRecord { timestamp_ms: 7, key: Some(b"key"), value: Some(b"value"), headers: &[], offset_delta: None };
+
+    fn batch(records: &[NewRecord<'_>]) -> Batch {
+        let mut bytes = Vec::new();
+        encode_batch(&EncodeOptions::default(), records.iter().copied(), &mut bytes).unwrap();
+        Batches::new(bytes.into()).next().unwrap().unwrap().open(&mut Decompressor::new(0)).unwrap()
+    }
+
+    /// A batch with these record bytes and this header, as a producer with a fault might write it.
+    fn forged(change: impl FnOnce(&mut BatchHeader, &mut Vec<u8>)) -> Batch {
+        let mut batch = batch(&[RECORD; 3]);
+        let mut bytes = batch.records.to_vec();
+        change(&mut batch.header, &mut bytes);
+        Batch { records: bytes.into(), ..batch }
+    }
+
+    fn errors(batch: &Batch) -> (usize, Option<RecordError>) {
+        let all: Vec<_> = batch.records().collect();
+        let good = all.iter().filter(|record| record.is_ok()).count();
+        assert!(all.len() <= good + 1, "an error has to be the last item");
+        assert!(batch.records().size_hint().1.unwrap() >= all.len());
+        (good, all.into_iter().find_map(Result::err))
+    }
+
+    #[test]
+    fn a_batch_with_fewer_records_than_it_claims_says_so_with_both_numbers() {
+        let batch = forged(|header, _| header.record_count = 4);
+        assert_eq!(errors(&batch), (3, Some(RecordError::Fewer { claimed: 4, held: 3 })));
+        assert_eq!(batch.verify(), Err(RecordError::Fewer { claimed: 4, held: 3 }));
+    }
+
+    #[test]
+    fn a_batch_with_more_records_than_it_claims_says_so() {
+        let batch = forged(|header, _| header.record_count = 2);
+        assert_eq!(errors(&batch), (2, Some(RecordError::More { claimed: 2, bytes: batch.size() / 3 })));
+    }
+
+    #[test]
+    fn a_huge_record_count_costs_nothing() {
+        let batch = forged(|header, _| header.record_count = i32::MAX);
+        assert!(batch.records().size_hint().1.unwrap() < 10);
+        assert_eq!(errors(&batch), (3, Some(RecordError::Fewer { claimed: i32::MAX, held: 3 })));
+    }
+
+    #[test]
+    fn offsets_have_to_rise_and_to_lie_inside_of_the_batch() {
+        // Length, attributes, timestamp delta, offset delta: the fourth byte of a record.
+        let record_bytes = batch(&[RECORD]).size();
+        let repeated = forged(|_, bytes| bytes[record_bytes + 3] = 0);
+        assert_eq!(errors(&repeated), (1, Some(RecordError::OffsetDelta { index: 1, delta: 0 })));
+        let negative = forged(|_, bytes| bytes[3] = 1);
+        assert_eq!(errors(&negative), (0, Some(RecordError::OffsetDelta { index: 0, delta: -1 })));
+        let outside = forged(|_, bytes| bytes[2 * record_bytes + 3] = 6);
+        assert_eq!(errors(&outside), (2, Some(RecordError::OffsetDelta { index: 2, delta: 3 })));
+    }
+
+    #[test]
+    fn malformed_records_name_their_index() {
+        let too_long = forged(|_, bytes| bytes[0] += 2);
+        let malformed = |index, cause| Some(RecordError::Malformed { index, cause });
+        assert_eq!(errors(&too_long), (0, malformed(0, ReadError::Trailing)));
+        let key_too_long = forged(|_, bytes| bytes[4] = 0x7e);
+        assert_eq!(errors(&key_too_long), (0, malformed(0, ReadError::Short)));
+        let negative_key = forged(|_, bytes| bytes[4] = 3);
+        assert_eq!(errors(&negative_key), (0, malformed(0, ReadError::Length)));
+        let cut = forged(|_, bytes| bytes.truncate(bytes.len() - 1));
+        assert_eq!(errors(&cut), (2, malformed(2, ReadError::Short)));
+        let negative_headers = forged(|_, bytes| *bytes.last_mut().unwrap() = 1);
+        assert_eq!(errors(&negative_headers), (2, malformed(2, ReadError::Length)));
+    }
+
+    #[test]
+    fn headers_keep_their_order_their_doubles_and_their_nulls() {
+        let headers: &[(&[u8], Option<&[u8]>)] =
+            &[(b"b", Some(b"1")), (b"a", None), (b"b", Some(b"")), (b"\xff\xfe", Some(b"2"))];
+        let batch = batch(&[NewRecord { headers, ..RECORD }]);
+        let record = batch.records().next().unwrap().unwrap();
+        let read: Vec<_> = record.headers().map(Result::unwrap).collect();
+        assert_eq!(read.iter().map(|header| (header.key, header.value)).collect::<Vec<_>>(), headers);
+        assert_eq!((read[0].key_str(), read[3].key_str()), (Some("b"), None));
+    }
+
+    #[test]
+    fn malformed_headers_are_found_when_asked_for_and_by_verify() {
+        let headers: &[(&[u8], Option<&[u8]>)] = &[(b"name", Some(b"value"))];
+        let mut bad = batch(&[NewRecord { headers, ..RECORD }]);
+        let mut bytes = bad.records.to_vec();
+        let name_length = bytes.len() - "name".len() - 1 - "value".len() - 1;
+        bytes[name_length] = 0x7e;
+        bad.records = bytes.into();
+        let record = bad.records().next().unwrap().unwrap();
+        assert_eq!(record.headers().collect::<Vec<_>>(), [Err(ReadError::Short)]);
+        assert_eq!(bad.verify(), Err(RecordError::Malformed { index: 0, cause: ReadError::Short }));
+    }
+
+    #[test]
+    fn a_control_batch_has_no_records_and_an_unreadable_one_no_meaning() {
+        let control = |key: &'static [u8]| {
+            let mut batch = batch(&[NewRecord { key: Some(key), ..RECORD }]);
+            batch.header.attributes |= 0b11_0000;
+            batch
+        };
+        assert_eq!(control(&[0, 0, 0, 0]).control(), Some(ControlType::Abort));
+        assert_eq!(control(&[0, 0, 0, 1]).control(), Some(ControlType::Commit));
+        assert_eq!(control(&[0, 9, 0, 1]).control(), Some(ControlType::Commit), "any version");
+        assert_eq!(control(&[0, 0, 0, 5]).control(), Some(ControlType::Other(5)));
+        assert_eq!(control(&[0, 0, 0]).control(), None);
+        assert_eq!(control(&[0, 0, 0, 1]).records().count(), 0);
+        let mut emptied = control(&[0, 0, 0, 1]);
+        (emptied.records, emptied.header.record_count) = (Bytes::new(), 0);
+        assert_eq!(emptied.control(), None);
+        assert_eq!(batch(&[RECORD]).control(), None);
+    }
+
+    #[test]
+    fn timestamps_at_the_ends_of_the_number_range_do_not_wrap() {
+        let batch = forged(|header, _| header.base_timestamp = i64::MAX);
+        assert!(batch.records().all(|record| record.unwrap().timestamp_ms == i64::MAX));
+    }
+}

@@ -276,3 +276,131 @@ fn write_batch(header: &BatchHeader, body: &[u8], out: &mut Vec<u8>) -> Result<(
 }
 
 const _: () = assert!(CRC_AT + 4 == CHECKED_FROM, "the CRC stands right before what it covers");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::Decompressor;
+    use crate::record::{Batch, Batches};
+    use proptest::prelude::*;
+
+    fn read(bytes: Vec<u8>) -> Vec<Batch> {
+        let mut decompressor = Decompressor::new(1 << 20);
+        Batches::new(bytes.into()).map(|batch| batch.unwrap().open(&mut decompressor).unwrap()).collect()
+    }
+
+    fn written<'r>(options: &EncodeOptions, records: impl IntoIterator<Item = NewRecord<'r>>) -> Batch {
+        let mut out = Vec::new();
+        encode_batch(options, records, &mut out).unwrap();
+        read(out).pop().unwrap()
+    }
+
+    #[test]
+    fn a_marker_reads_back_as_what_it_is() {
+        for control in [ControlType::Abort, ControlType::Commit, ControlType::Other(4)] {
+            let marker = Marker {
+                offset: Offset(41),
+                leader_epoch: LeaderEpoch(3),
+                timestamp_ms: 99,
+                producer_id: 12,
+                producer_epoch: 2,
+                control,
+                coordinator_epoch: 5,
+            };
+            let mut out = Vec::new();
+            encode_marker(&marker, &mut out).unwrap();
+            let batch = read(out).pop().unwrap();
+            let header = batch.header();
+            assert_eq!(batch.control(), Some(control));
+            assert!(header.is_control() && header.is_transactional());
+            assert_eq!((header.next_offset(), header.producer_id, header.producer_epoch), (Offset(42), 12, 2));
+        }
+    }
+
+    #[test]
+    fn idempotent_and_transactional_batches_say_who_produced_them() {
+        let producer = Producer::Idempotent { id: 9, epoch: 1, base_sequence: 70 };
+        let idempotent = written(&EncodeOptions { producer, ..EncodeOptions::default() }, [NewRecord::default()]);
+        let header = idempotent.header();
+        assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (9, 1, 70));
+        assert!(!header.is_transactional());
+        let producer = Producer::Transactional { id: 9, epoch: 1, base_sequence: 70 };
+        let transactional = written(&EncodeOptions { producer, ..EncodeOptions::default() }, [NewRecord::default()]);
+        assert!(transactional.header().is_transactional() && !transactional.header().is_control());
+    }
+
+    #[test]
+    fn holes_and_the_end_of_a_compacted_batch_are_kept() {
+        let options =
+            EncodeOptions { last_offset_delta: Some(9), base_offset: Offset(100), ..EncodeOptions::default() };
+        let at = |delta| NewRecord { offset_delta: Some(delta), ..NewRecord::default() };
+        let batch = written(&options, [at(2), at(7)]);
+        let offsets: Vec<_> = batch.records().map(|record| record.unwrap().offset.get()).collect();
+        assert_eq!((offsets, batch.header().next_offset()), (vec![102, 107], Offset(110)));
+        for codec in Codec::ALL {
+            let emptied = written(&EncodeOptions { codec, ..options }, []);
+            assert_eq!((emptied.header().record_count, emptied.header().next_offset()), (0, Offset(110)));
+            assert_eq!(emptied.records().count(), 0);
+        }
+    }
+
+    #[test]
+    fn offsets_that_do_not_rise_are_refused_and_leave_no_trace() {
+        let mut out = vec![1];
+        let at = |delta| NewRecord { offset_delta: Some(delta), ..NewRecord::default() };
+        let refused = encode_batch(&EncodeOptions::default(), [at(1), at(1)], &mut out);
+        assert_eq!((refused, out.as_slice()), (Err(EncodeError::OffsetDelta(1)), &[1_u8][..]));
+        let past_the_end = EncodeOptions { last_offset_delta: Some(0), ..EncodeOptions::default() };
+        assert_eq!(encode_batch(&past_the_end, [at(1)], &mut out), Err(EncodeError::OffsetDelta(1)));
+    }
+
+    type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
+    type Owned = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<OwnedHeader>);
+
+    fn any_record() -> impl Strategy<Value = Owned> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+        let headers = prop::collection::vec((bytes(), prop::option::of(bytes())), 0..4);
+        (-2_i64..4_000_000_000_000, prop::option::of(bytes()), prop::option::of(bytes()), headers)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            records in prop::collection::vec(any_record(), 0..20),
+            base in 0..i64::MAX - 100,
+            epoch in -1..i32::MAX,
+            codec in prop::sample::select(&Codec::ALL),
+            append_time in prop::option::of(0_i64..1 << 50),
+        ) {
+            let options = EncodeOptions {
+                base_offset: Offset(base),
+                leader_epoch: LeaderEpoch(epoch),
+                codec,
+                timestamps: append_time.map_or(Timestamps::Create, Timestamps::LogAppend),
+                ..EncodeOptions::default()
+            };
+            let headers: Vec<Vec<(&[u8], Option<&[u8]>)>> =
+                records.iter().map(|(.., headers)| headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect()).collect();
+            let new = records.iter().zip(&headers).map(|((timestamp_ms, key, value, _), headers)| NewRecord {
+                timestamp_ms: *timestamp_ms,
+                key: key.as_deref(),
+                value: value.as_deref(),
+                headers,
+                offset_delta: None,
+            });
+            let batch = written(&options, new);
+            let read: Vec<_> = batch.records().map(Result::unwrap).collect();
+            prop_assert_eq!(read.len(), records.len());
+            prop_assert_eq!(batch.header().leader_epoch, LeaderEpoch(epoch));
+            for (index, (record, (timestamp_ms, key, value, _))) in (0..).zip(read.iter().zip(&records)) {
+                prop_assert_eq!(record.offset, Offset(base + index));
+                prop_assert_eq!(record.timestamp_ms, append_time.unwrap_or(*timestamp_ms));
+                prop_assert_eq!((record.key, record.value), (key.as_deref(), value.as_deref()));
+            }
+            for (record, headers) in read.iter().zip(&headers) {
+                let read: Vec<_> = record.headers().map(|header| header.map(|h| (h.key, h.value)).unwrap()).collect();
+                prop_assert_eq!(&read, headers);
+            }
+        }
+    }
+}

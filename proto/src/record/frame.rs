@@ -177,3 +177,172 @@ impl RawBatch {
         self.body.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{EncodeOptions, NewRecord, encode_batch};
+    use proptest::prelude::*;
+
+    /// Batches of three records each, one after the other.
+    fn log(codecs: &[Codec]) -> (Vec<u8>, Vec<usize>) {
+        let (mut out, mut begins) = (Vec::new(), Vec::new());
+        for (base, codec) in (0..).step_by(3).zip(codecs) {
+            begins.push(out.len());
+            let options = EncodeOptions { base_offset: Offset(base), codec: *codec, ..EncodeOptions::default() };
+            let record = NewRecord { key: Some(b"k"), value: Some(b"some value some value"), ..NewRecord::default() };
+            encode_batch(&options, [record; 3], &mut out).unwrap();
+        }
+        (out, begins)
+    }
+
+    fn bases(bytes: Vec<u8>) -> Vec<Result<i64, BatchError>> {
+        Batches::new(bytes.into()).map(|batch| batch.map(|batch| batch.header.base_offset.get())).collect()
+    }
+
+    fn resealed(mut batch: Vec<u8>) -> Vec<u8> {
+        let crc = crc32c::crc32c(&batch[CHECKED_FROM..]);
+        batch[CRC_AT..CHECKED_FROM].copy_from_slice(&crc.to_be_bytes());
+        batch
+    }
+
+    #[test]
+    fn a_cut_off_tail_ends_cleanly_wherever_the_cut_is() {
+        let (bytes, begins) = log(&[Codec::None, Codec::None]);
+        for cut in 0..bytes.len() {
+            let mut batches = Batches::new(Bytes::copy_from_slice(&bytes[..cut]));
+            let whole = batches.by_ref().map(Result::unwrap).count();
+            assert_eq!(whole, usize::from(cut >= begins[1]), "{cut}");
+            assert_eq!(batches.bytes_left(), if cut >= begins[1] { cut - begins[1] } else { cut });
+        }
+    }
+
+    #[test]
+    fn a_corrupt_batch_names_its_offsets_and_the_next_one_is_read() {
+        let (mut bytes, begins) = log(&[Codec::Zstd; 3]);
+        bytes[begins[1] + HEADER_BYTES + 3] ^= 0x10;
+        let found = bases(bytes);
+        assert_eq!((&found[0], &found[2]), (&Ok(0), &Ok(6)));
+        let error = found[1].clone().unwrap_err();
+        assert_eq!((error.first, error.last), (Offset(3), Some(Offset(5))));
+        assert!(matches!(error.fault, BatchFault::Crc { stated, computed } if stated != computed));
+    }
+
+    #[test]
+    fn a_flipped_bit_in_the_last_offset_does_not_step_over_good_batches() {
+        let (mut bytes, begins) = log(&[Codec::None; 2]);
+        bytes[CHECKED_FROM + 2] ^= 0x40;
+        assert_eq!(bases(bytes)[0].clone().unwrap_err().last, Some(Offset(2)));
+        // Without a batch behind it there is only the claim.
+        let (mut alone, _) = log(&[Codec::None]);
+        alone[CHECKED_FROM + 2] ^= 0x40;
+        assert_eq!(begins[1], alone.len());
+        assert_eq!(bases(alone)[0].clone().unwrap_err().last, Some(Offset(2 | 0x4000_0000)));
+    }
+
+    #[test]
+    fn other_message_formats_are_reported_and_stepped_over() {
+        for magic in [0, 1, 3] {
+            let (mut bytes, _) = log(&[Codec::None; 2]);
+            bytes[MAGIC_AT] = magic;
+            let found = bases(bytes);
+            let error = found[0].clone().unwrap_err();
+            assert_eq!((error.fault, error.first, error.last), (BatchFault::Magic(magic), Offset(0), Some(Offset(2))));
+            assert_eq!(found[1], Ok(3));
+        }
+    }
+
+    #[test]
+    fn an_impossible_length_ends_the_walk_with_an_error() {
+        for length in [0, 13, -1, i32::MIN] {
+            let (mut bytes, _) = log(&[Codec::None; 2]);
+            bytes[8..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+            let found = bases(bytes);
+            assert_eq!(found.len(), 1);
+            let error = found[0].clone().unwrap_err();
+            assert_eq!((error.fault, error.last), (BatchFault::Length(length), None));
+        }
+    }
+
+    #[test]
+    fn a_batch_too_short_for_its_header_is_an_error() {
+        let mut bytes = vec![0; 40];
+        bytes[8..PREFIX_BYTES].copy_from_slice(&28_i32.to_be_bytes());
+        bytes[MAGIC_AT] = MAGIC;
+        let error = bases(resealed(bytes))[0].clone().unwrap_err();
+        assert_eq!(error.fault, BatchFault::Header(HeaderFault::Incomplete));
+    }
+
+    #[test]
+    fn headers_that_contradict_themselves_are_errors() {
+        let with = |at: usize, bytes: &[u8]| {
+            let (mut batch, _) = log(&[Codec::None]);
+            batch[at..at + bytes.len()].copy_from_slice(bytes);
+            bases(resealed(batch))[0].clone().unwrap_err()
+        };
+        let negative_delta = with(CHECKED_FROM + 2, &(-1_i32).to_be_bytes());
+        assert_eq!(negative_delta.fault, BatchFault::Header(HeaderFault::Offsets { base: 0, delta: -1 }));
+        let negative_count = with(57, &(-1_i32).to_be_bytes());
+        assert_eq!(negative_count.fault, BatchFault::Header(HeaderFault::RecordCount(-1)));
+        let negative_base = with(0, &(-1_i64).to_be_bytes());
+        assert_eq!(negative_base.fault, BatchFault::Header(HeaderFault::Offsets { base: -1, delta: 2 }));
+        let past_the_end = with(0, &(i64::MAX - 2).to_be_bytes());
+        assert_eq!(past_the_end.fault, BatchFault::Header(HeaderFault::Offsets { base: i64::MAX - 2, delta: 2 }));
+    }
+
+    #[test]
+    fn an_unknown_codec_is_an_error_of_its_batch_alone() {
+        let (mut bytes, begins) = log(&[Codec::None; 2]);
+        bytes[CHECKED_FROM + 1] = 6;
+        let (first, second) = bytes.split_at(begins[1]);
+        let bytes = [resealed(first.to_vec()), second.to_vec()].concat();
+        let mut decompressor = Decompressor::new(100);
+        let opened: Vec<_> = Batches::new(bytes.into()).map(|batch| batch.unwrap().open(&mut decompressor)).collect();
+        let error = opened[0].as_ref().unwrap_err();
+        assert_eq!((&error.fault, error.first, error.last), (&BatchFault::Codec(6), Offset(0), Some(Offset(2))));
+        assert_eq!(opened[1].as_ref().unwrap().records().count(), 3);
+    }
+
+    #[test]
+    fn a_batch_above_the_cap_is_an_error_with_its_offsets() {
+        let (bytes, _) = log(&[Codec::Gzip]);
+        let batch = Batches::new(bytes.into()).next().unwrap().unwrap();
+        let error = batch.open(&mut Decompressor::new(20)).unwrap_err();
+        assert_eq!(error.fault, BatchFault::Compression(CompressionError::OutputTooLarge { cap: 20 }));
+        assert_eq!(error.last, Some(Offset(2)));
+        let message = "the record batch at offset 0 cannot be used: it unpacks to more than the allowed 20 bytes";
+        assert_eq!(error.to_string(), message);
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_a_log_makes_it_panic(
+            flips in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..), 1..6),
+            codec in prop::sample::select(&Codec::ALL),
+            reseal: bool,
+        ) {
+            let (mut bytes, begins) = log(&[codec, codec]);
+            for (at, mask) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] ^= mask;
+            }
+            if reseal {
+                let second = bytes.split_off(begins[1]);
+                bytes = [resealed(bytes), resealed(second)].concat();
+            }
+            let mut decompressor = Decompressor::new(1000);
+            for batch in Batches::new(bytes.into()).flatten() {
+                if let Ok(batch) = batch.open(&mut decompressor) {
+                    prop_assert!(batch.header().codec() == Ok(Codec::None) || batch.size() <= 1000);
+                    let _ = (batch.verify(), batch.control());
+                    prop_assert!(batch.records().count() < 1000);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            prop_assert!(Batches::new(bytes.into()).count() < 100);
+        }
+    }
+}

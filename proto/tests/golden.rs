@@ -1,0 +1,148 @@
+//! Batches that the Java client and broker wrote, read by the decoder. Provenance: `golden/README.md`.
+
+use bytes::Bytes;
+use kafka_proto::compression::{Codec, Decompressor};
+use kafka_proto::id::Offset;
+use kafka_proto::read_committed::AbortedTransactions;
+use kafka_proto::record::{Batch, Batches, ControlType, Record, TimestampType};
+
+/// A record as text, headers included.
+type Owned = (i64, Option<String>, Option<String>, Vec<(String, Option<String>)>);
+
+macro_rules! golden {
+    ($name:literal) => {
+        opened(include_bytes!(concat!("golden/", $name, ".bin")))
+    };
+}
+
+fn opened(segment: &'static [u8]) -> Vec<Batch> {
+    let mut decompressor = Decompressor::new(1 << 20);
+    let mut batches = Batches::new(Bytes::from_static(segment));
+    let opened = batches.by_ref().map(|batch| batch.unwrap().open(&mut decompressor).unwrap()).collect();
+    assert_eq!(batches.bytes_left(), 0);
+    opened
+}
+
+fn text(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+fn owned(record: &Record<'_>) -> Owned {
+    let header = |header: kafka_proto::record::Header<'_>| (header.key_str().unwrap().to_owned(), text(header.value));
+    let headers = record.headers().map(|result| header(result.unwrap())).collect();
+    (record.offset.get(), text(record.key), text(record.value), headers)
+}
+
+fn records(batches: &[Batch]) -> Vec<Owned> {
+    batches.iter().flat_map(|batch| batch.records().map(|record| owned(&record.unwrap()))).collect()
+}
+
+/// The input of the console producer, as it parses it: headers, key, value; `NULL` stands for null.
+fn small() -> Vec<Owned> {
+    let nullable = |text: &str| (text != "NULL").then(|| text.to_owned());
+    let header = |pair: &str| pair.split_once(':').map(|(key, value)| (key.to_owned(), nullable(value))).unwrap();
+    let lines = include_str!("golden/small.tsv").lines();
+    (0..)
+        .zip(lines)
+        .map(|(offset, line)| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [headers, key, value] = fields[..] else { panic!("{line}") };
+            (offset, nullable(key), nullable(value), headers.split(',').map(header).collect())
+        })
+        .collect()
+}
+
+fn large() -> Vec<Owned> {
+    let lines = (0..).zip(include_str!("golden/large.tsv").lines());
+    lines
+        .map(|(offset, line)| {
+            let (key, value) = line.split_once('\t').unwrap();
+            (offset, Some(key.to_owned()), Some(value.repeat(60)), Vec::new())
+        })
+        .collect()
+}
+
+#[track_caller]
+fn check(batches: &[Batch], codec: Codec, expected: &[Owned]) {
+    assert_eq!(records(batches), expected);
+    let mut next = Offset(0);
+    for batch in batches {
+        assert_eq!(batch.header().codec(), Ok(codec));
+        assert_eq!(batch.header().base_offset, next);
+        assert_eq!(batch.verify(), Ok(()));
+        next = batch.header().next_offset();
+    }
+}
+
+#[test]
+fn small_batches_of_every_codec_hold_what_the_java_producer_was_given() {
+    check(&golden!("none"), Codec::None, &small());
+    check(&golden!("gzip"), Codec::Gzip, &small());
+    check(&golden!("snappy"), Codec::Snappy, &small());
+    check(&golden!("lz4"), Codec::Lz4, &small());
+    check(&golden!("zstd"), Codec::Zstd, &small());
+}
+
+#[test]
+fn batches_of_many_blocks_hold_what_the_java_producer_was_given() {
+    check(&golden!("large-gzip"), Codec::Gzip, &large());
+    check(&golden!("large-snappy"), Codec::Snappy, &large());
+    check(&golden!("large-lz4"), Codec::Lz4, &large());
+    check(&golden!("large-zstd"), Codec::Zstd, &large());
+}
+
+#[test]
+fn the_header_says_what_kafka_dump_log_says() {
+    let batches = golden!("zstd");
+    let header = batches[1].header();
+    assert_eq!((header.base_offset, header.last_offset_delta, header.record_count), (Offset(13), 12, 13));
+    assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (4, 0, 13));
+    assert_eq!((header.leader_epoch.get(), header.max_timestamp), (0, 1_795_465_616_465));
+    assert_eq!(header.timestamp_type(), TimestampType::CreateTime);
+    assert!(!header.is_transactional() && !header.is_control());
+    let last = batches[0].records().map(|record| record.unwrap().timestamp_ms).max();
+    assert_eq!(last, Some(1_795_465_616_461));
+}
+
+#[test]
+fn every_record_of_a_log_append_time_batch_has_the_time_of_the_broker() {
+    let batches = golden!("append-time");
+    check(&batches, Codec::None, &small());
+    let times = [1_795_465_618_935, 1_795_465_618_939, 1_795_465_618_949];
+    for (batch, time) in batches.iter().zip(times) {
+        assert_eq!(batch.header().timestamp_type(), TimestampType::LogAppendTime);
+        assert!(batch.records().all(|record| record.unwrap().timestamp_ms == time));
+    }
+}
+
+#[test]
+fn a_compacted_log_keeps_the_ends_of_its_batches() {
+    let batches = golden!("compacted");
+    let shape = |batch: &Batch| {
+        let header = batch.header();
+        (header.base_offset.get(), header.next_offset().get(), header.record_count)
+    };
+    assert_eq!(batches.iter().map(shape).collect::<Vec<_>>(), [(0, 3, 0), (3, 7, 1), (7, 10, 3), (10, 11, 1)]);
+    let left: Vec<_> = records(&batches).into_iter().map(|(offset, key, ..)| (offset, key.unwrap())).collect();
+    let expected = [(6, "c"), (7, "a"), (8, "d"), (9, "b"), (10, "z")];
+    assert_eq!(left, expected.map(|(offset, key)| (offset, key.to_owned())));
+}
+
+#[test]
+fn transaction_markers_are_told_from_data() {
+    let markers: Vec<_> = golden!("transactions")
+        .iter()
+        .filter_map(|batch| batch.control().map(|control| (batch.header().base_offset.get(), control)))
+        .collect();
+    let (abort, commit) = (ControlType::Abort, ControlType::Commit);
+    assert_eq!(markers, [(3, abort), (6, commit), (7, commit), (9, abort)]);
+}
+
+#[test]
+fn read_committed_leaves_exactly_what_was_committed() {
+    let mut aborted = AbortedTransactions::new([(18, Offset(8)), (17, Offset(0))]);
+    let mut batches = golden!("transactions");
+    batches.retain(|batch| !aborted.is_aborted(batch.header(), batch.control()));
+    let values: Vec<_> = records(&batches).into_iter().map(|(_, _, value, _)| value.unwrap()).collect();
+    assert_eq!(values, ["y1 committed", "y2 committed", "x3 committed"]);
+}
