@@ -1,0 +1,80 @@
+//! The section `secrets`: a name and one provider each.
+
+use crate::secret::{Provider, Secrets};
+use crate::yaml::{Node, Reader};
+
+/// Reads the list; a name may stand once.
+pub(super) fn read(root: &Reader<'_, '_>) -> Secrets {
+    let mut found: Vec<(String, Provider)> = Vec::new();
+    for (path, node) in root.list("secrets").unwrap_or_default() {
+        let reader = Reader::new(node, path, root.mistakes());
+        if let Some((name, provider)) = one(&reader) {
+            if found.iter().any(|(known, _)| *known == name) {
+                reader.wrong("name", format!("another secret is named `{name}` already"));
+            }
+            found.push((name, provider));
+        }
+        reader.close();
+    }
+    Secrets::new(found)
+}
+
+fn one(reader: &Reader<'_, '_>) -> Option<(String, Provider)> {
+    let name = reader.required_string("name");
+    if let Some(name) = &name
+        && crate::secret::names(&format!("$secret:{name}")).next() != Some(name)
+    {
+        reader.wrong("name", "a name is of letters, digits, `_`, `-` and inner dots");
+    }
+    let mut providers = Vec::new();
+    providers.extend(reader.string("file").map(|path| Provider::File(path.into())));
+    providers.extend(reader.string("env").map(Provider::Env));
+    providers.extend(reader.read("command", "a program with its arguments", words).map(Provider::Command));
+    providers.extend(ckms(reader));
+    match (providers.pop(), providers.is_empty()) {
+        (Some(provider), true) => Some((name?, provider)),
+        (None, _) => {
+            reader.mistakes().add(
+                reader.path(),
+                reader.at(),
+                "needs one of file, env, command, ckms_key_group and ckms_key_name",
+            );
+            None
+        }
+        (Some(_), false) => {
+            reader.mistakes().add(reader.path(), reader.at(), "has more than one provider; keep one");
+            None
+        }
+    }
+}
+
+fn ckms(reader: &Reader<'_, '_>) -> Option<Provider> {
+    let (group, key) = (reader.string("ckms_key_group"), reader.string("ckms_key_name"));
+    let environment = reader.string("ckms_environment");
+    match (group, key) {
+        (Some(group), Some(key)) => Some(Provider::Ckms { group, key, environment }),
+        (None, None) => {
+            if environment.is_some() {
+                reader.wrong("ckms_environment", "belongs to ckms_key_group and ckms_key_name");
+            }
+            None
+        }
+        (Some(_), None) => {
+            reader.wrong("ckms_key_group", "needs ckms_key_name beside it");
+            None
+        }
+        (None, Some(_)) => {
+            reader.wrong("ckms_key_name", "needs ckms_key_group beside it");
+            None
+        }
+    }
+}
+
+/// A list of words, or one text split at spaces; there is no shell.
+fn words(node: &Node) -> Option<Vec<String>> {
+    let words: Vec<String> = match node.as_list() {
+        Some(items) => items.iter().map(|item| item.text().map(str::to_owned)).collect::<Option<_>>()?,
+        None => node.text()?.split_whitespace().map(str::to_owned).collect(),
+    };
+    (!words.is_empty()).then_some(words)
+}
