@@ -1,0 +1,4 @@
+//! The double as a client sees it over TCP. One module per area; [`raw`] is the client.
+
+mod fetching;
+mod raw;
