@@ -1,0 +1,116 @@
+//! The records of one batch: parsed, decided, and all but the matched ones forgotten. No waiting, no effects.
+
+use std::sync::Arc;
+
+use kafka_proto::id::{LeaderEpoch, Offset};
+use kafka_proto::record::Record;
+use tokio::time::Instant;
+
+use crate::condition::Match;
+use crate::dead_letter::DeadLetter;
+use crate::incident::{Incident, ParseError};
+use crate::pipeline::domain::Domain;
+use crate::pipeline::feed::{Batch, Right};
+use crate::pipeline::newest::{Newest, Standing};
+
+/// What became of a batch.
+pub(crate) struct Decided<R> {
+    pub(crate) right: R,
+    /// Which assignment of the partition it was read under, counted by the pipeline.
+    pub(crate) assignment: u64,
+    pub(crate) first: Offset,
+    pub(crate) next: Offset,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) size: usize,
+    pub(crate) records: usize,
+    pub(crate) arrived: Instant,
+    /// In the order of their offsets.
+    pub(crate) open: Vec<Open>,
+}
+
+/// A record that is not done yet.
+pub(crate) enum Open {
+    Matched(Candidate),
+    Malformed(DeadLetter),
+}
+
+/// A record that matched, copied out of its batch.
+pub(crate) struct Candidate {
+    pub(crate) offset: Offset,
+    pub(crate) incident: Arc<str>,
+    pub(crate) updated_on: Option<i64>,
+    pub(crate) matched: Match,
+    pub(crate) value: Vec<u8>,
+}
+
+impl Open {
+    pub(crate) fn offset(&self) -> Offset {
+        match self {
+            Self::Matched(candidate) => candidate.offset,
+            Self::Malformed(letter) => Offset(letter.offset),
+        }
+    }
+}
+
+/// Decides every record of a batch.
+pub(crate) fn decide<B: Batch>(batch: &B, assignment: u64, domain: &Domain, newest: &Newest) -> Decided<B::Right> {
+    let mut decided = Decided {
+        right: batch.right().clone(),
+        assignment,
+        first: batch.first_offset(),
+        next: batch.next_offset(),
+        leader_epoch: batch.leader_epoch(),
+        size: batch.size(),
+        records: 0,
+        arrived: Instant::now(),
+        open: Vec::new(),
+    };
+    let now = domain.now_s();
+    batch.each(&mut |record| {
+        decided.records += 1;
+        decided.open.extend(judge(&record, batch.right(), domain, newest, now));
+    });
+    decided
+}
+
+fn judge<R: Right>(record: &Record<'_>, right: &R, domain: &Domain, newest: &Newest, now: i64) -> Option<Open> {
+    let value = record.value.unwrap_or_default();
+    let incident = match Incident::parse_within(value, &domain.incident_limits) {
+        Ok(incident) => incident,
+        Err(error) => return Some(Open::Malformed(letter(record, right, &error))),
+    };
+    let Some(matched) = domain.conditions.decide(&incident, now).matched else {
+        newest.unmatched(&incident.id, incident.updated_on);
+        return None;
+    };
+    let id: Arc<str> = Arc::from(&*incident.id);
+    match newest.matched(&id, incident.updated_on) {
+        Standing::Current => Some(Open::Matched(Candidate {
+            offset: record.offset,
+            incident: id,
+            updated_on: incident.updated_on,
+            matched,
+            value: value.to_vec(),
+        })),
+        Standing::Stale { newest } => {
+            tracing::info!(
+                incident = %id, condition = %matched.condition.name, partition = %right.partition(), offset = record.offset.get(),
+                updated_on = incident.updated_on, newest, "skipped: a later snapshot of the incident was seen"
+            );
+            None
+        }
+    }
+}
+
+fn letter<R: Right>(record: &Record<'_>, right: &R, error: &ParseError) -> DeadLetter {
+    let partition = right.partition();
+    DeadLetter {
+        topic: partition.topic.to_string(),
+        partition: partition.partition,
+        offset: record.offset.get(),
+        timestamp_ms: record.timestamp_ms,
+        reason: error.to_string(),
+        key_base64: record.key.map(<[u8]>::to_vec),
+        value_base64: record.value.map(<[u8]>::to_vec),
+    }
+}

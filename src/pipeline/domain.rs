@@ -1,0 +1,97 @@
+//! What the pipeline is made with: rules, actions, the ledger, limits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::action::{Definitions, Network};
+use crate::condition::{Condition, Conditions, Mode};
+use crate::dead_letter::DeadLetters;
+use crate::incident;
+use crate::ledger::Ledger;
+use crate::pipeline::observe::{Observer, Status};
+
+/// Everything that decides and acts. Built once by the service.
+pub struct Domain {
+    /// The rules.
+    pub conditions: Conditions,
+    /// The actions.
+    pub definitions: Definitions,
+    /// The durable record.
+    pub ledger: Ledger,
+    /// Whether anything can be reached at all.
+    pub executor: Executor,
+    /// Where records go that are no incidents; without it they are logged and passed over.
+    pub dead_letters: Option<DeadLetters>,
+    /// While this file exists nothing starts; its text is the reason.
+    pub kill_switch_file: Option<PathBuf>,
+    /// Bounds.
+    pub limits: Limits,
+    /// How large a record may be.
+    pub incident_limits: incident::Limits,
+    /// Who counts.
+    pub observer: Arc<dyn Observer>,
+    /// How the pipeline stands.
+    pub status: Arc<Status>,
+    /// This process, as the ledger names it.
+    pub name: String,
+    /// The wall clock, milliseconds since the epoch.
+    pub now_ms: fn() -> i64,
+}
+
+/// Whether actions are carried out.
+#[derive(Clone, Debug)]
+pub enum Executor {
+    /// They are, through this way out.
+    Live(Network),
+    /// There is no way out: matches are traced and nothing is done or recorded.
+    Shadow,
+}
+
+/// Bounds of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Incidents worked on at a time.
+    pub max_concurrent_incidents: usize,
+    /// Attempts on the network at a time.
+    pub max_concurrent_actions: usize,
+    /// How often finished offsets are committed.
+    pub commit_interval: Duration,
+    /// How long terminal entries are kept in the ledger.
+    pub ledger_ttl: Duration,
+    /// How long running incidents may take to finish when the pipeline stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_incidents: 64,
+            max_concurrent_actions: 16,
+            commit_interval: Duration::from_secs(1),
+            ledger_ttl: Duration::from_secs(7 * 24 * 3600),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The system's clock, milliseconds since the epoch.
+pub fn wall_clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Domain {
+    /// The clock in whole seconds, as conditions count.
+    pub(crate) fn now_s(&self) -> i64 {
+        (self.now_ms)().div_euclid(1000)
+    }
+
+    /// The way out for a condition's actions, unless they are only to be shown.
+    pub(crate) fn way_out(&self, condition: &Condition) -> Option<&Network> {
+        match (&self.executor, condition.mode) {
+            (Executor::Live(network), None | Some(Mode::Live)) => Some(network),
+            (Executor::Live(_), Some(Mode::Shadow)) | (Executor::Shadow, _) => None,
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! One matched record, from its plan to its last outcome.
+//!
+//! Promised: nothing is sent before an ATTEMPT is durable, and nothing is sent after the right to the partition is gone;
+//! what was sent gets its outcome recorded even then. An attempt of unknown fate is reconciled, repeated or held as its
+//! action says, and never silently repeated.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use kafka_proto::backoff::Backoff;
+use kafka_proto::id::{Offset, TopicPartition};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::action::{Network, OnUnknown, Reconciled, Report, Retries, Task};
+use crate::condition::Match;
+use crate::incident::Incident;
+use crate::ledger::{AppendError, Attempt, Entry, Intent, LedgerError, Origin, Outcome, Record, State, Terminal};
+use crate::pipeline::domain::Domain;
+use crate::pipeline::feed::Right;
+use crate::pipeline::guard::{Interrupt, Passed, ours, pass, pause, unless_stopped};
+use crate::pipeline::newest::{Newest, Standing};
+use crate::pipeline::observe::{IncidentEnd, Occurrence};
+use crate::pipeline::order;
+use crate::plan::{Next, Plan, Step, Tally, next};
+
+/// Wait before an unreadable ledger is asked again.
+const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A matched record on its way.
+pub(crate) struct Job<R> {
+    pub(crate) incident: Arc<str>,
+    pub(crate) updated_on: Option<i64>,
+    pub(crate) matched: Match,
+    pub(crate) value: Vec<u8>,
+    pub(crate) offset: Offset,
+    pub(crate) right: R,
+    /// Which assignment of the partition, counted by the pipeline.
+    pub(crate) assignment: u64,
+    pub(crate) stop: CancellationToken,
+    pub(crate) arrived: Instant,
+}
+
+impl<R: Right> Job<R> {
+    pub(crate) fn partition(&self) -> &TopicPartition {
+        self.right.partition()
+    }
+}
+
+impl<R> order::Job for Job<R> {
+    fn incident(&self) -> &Arc<str> {
+        &self.incident
+    }
+
+    fn bytes(&self) -> usize {
+        self.value.len()
+    }
+}
+
+/// What all running jobs share.
+pub(crate) struct Shared {
+    pub(crate) domain: Arc<Domain>,
+    pub(crate) newest: Newest,
+    pub(crate) actions: Semaphore,
+}
+
+/// Runs a job to its end. A panic is an [`Interrupt::Broken`]: the record is neither done nor forgotten.
+pub(crate) async fn run<R: Right>(job: &Job<R>, shared: &Shared) -> Result<IncidentEnd, Interrupt> {
+    let run = Run { job, shared, domain: &shared.domain };
+    let ended = std::panic::AssertUnwindSafe(run.record()).catch_unwind().await;
+    let ended =
+        ended.unwrap_or_else(|_| Err(Interrupt::Broken("an incident's task panicked; see the log above".to_owned())));
+    let how = match &ended {
+        Ok(how) => *how,
+        Err(_) => IncidentEnd::Dropped,
+    };
+    let condition = &job.matched.condition.name;
+    shared.domain.observer.observe(&Occurrence::IncidentEnded { condition, how, took: job.arrived.elapsed() });
+    match &ended {
+        Ok(how) => tracing::info!(result = how.name(), "incident dealt with"),
+        Err(Interrupt::Dropped(reason)) => tracing::info!(reason, "incident left to whoever reads it next"),
+        Err(Interrupt::Broken(reason)) => tracing::error!(reason, "incident cannot be dealt with"),
+    }
+    ended
+}
+
+struct Run<'a, R> {
+    job: &'a Job<R>,
+    shared: &'a Shared,
+    domain: &'a Domain,
+}
+
+impl<R: Right> Run<'_, R> {
+    async fn record(&self) -> Result<IncidentEnd, Interrupt> {
+        let job = self.job;
+        if let Standing::Stale { newest } = self.shared.newest.standing(&job.incident, job.updated_on) {
+            tracing::info!(updated_on = job.updated_on, newest, "skipped: a later snapshot of the incident was seen");
+            return Ok(IncidentEnd::Stale);
+        }
+        let incident = Incident::parse_within(&job.value, &self.domain.incident_limits)
+            .map_err(|error| Interrupt::Broken(format!("a record that was parsed before is malformed now: {error}")))?;
+        let plan = Plan::new(incident.into_owned(), &job.matched, &self.domain.definitions);
+        match self.domain.way_out(&plan.condition) {
+            Some(network) => self.flow(&plan, network).await,
+            None => Ok(show(&plan)),
+        }
+    }
+
+    async fn flow(&self, plan: &Plan, network: &Network) -> Result<IncidentEnd, Interrupt> {
+        let states = self.states(plan).await?;
+        let mut standings: Vec<Option<Terminal>> = states.iter().map(State::terminal).collect();
+        let known = standings.clone();
+        loop {
+            let (index, how) = match next(plan, &standings) {
+                Next::Run(index) => match (plan.steps.get(index), states.get(index)) {
+                    (Some(step), Some(state)) => (index, self.step(step, state, network).await?),
+                    _ => return Err(Interrupt::Broken("the plan names a step it does not have".to_owned())),
+                },
+                Next::Skip { step: index, reason } => match plan.steps.get(index) {
+                    Some(step) => (index, self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await?),
+                    None => return Err(Interrupt::Broken("the plan names a step it does not have".to_owned())),
+                },
+                Next::Finished(tally) if standings == known => {
+                    tracing::info!(
+                        steps = plan.steps.len(),
+                        "skipped: every action of this episode was dealt with before"
+                    );
+                    return Ok(if tally.held > 0 { IncidentEnd::Held } else { IncidentEnd::AlreadyDone });
+                }
+                Next::Finished(tally) => return Ok(summed_up(tally)),
+            };
+            if let Some(standing) = standings.get_mut(index) {
+                *standing = Some(how);
+            }
+        }
+    }
+
+    async fn states(&self, plan: &Plan) -> Result<Vec<State>, Interrupt> {
+        loop {
+            match self.domain.ledger.states(plan.keys()).await {
+                Ok(states) => return Ok(states),
+                Err(LedgerError::Unreadable { .. }) => pause(ASKS_AGAIN_AFTER, &self.job.stop).await?,
+                Err(error) => return Err(Interrupt::Broken(error.to_string())),
+            }
+        }
+    }
+
+    /// Takes a step from wherever the ledger says it stands to its end.
+    async fn step(&self, step: &Step, state: &State, network: &Network) -> Result<Terminal, Interrupt> {
+        let request = match &step.request {
+            Ok(request) => request.clone(),
+            Err(reason) => return self.end(step, Outcome::Failed { reason: reason.clone() }, Terminal::Failed).await,
+        };
+        let began = state.attempts();
+        match state {
+            State::Finished { how, .. } => return Ok(*how),
+            State::Absent => {
+                if let Some(how) = self.still_wanted(step).await? {
+                    return Ok(how);
+                }
+                self.append(step, Entry::Intent(self.intent(step, request))).await?;
+            }
+            State::Intended { .. } => {}
+            State::Attempting { attempt } => {
+                let reason = format!("the process ended during attempt {attempt}");
+                self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
+                if let Some(how) = self.settle(step, *attempt, &reason, network).await? {
+                    return Ok(how);
+                }
+            }
+            State::Unknown { attempt } => {
+                if let Some(how) = self.settle(step, *attempt, "its outcome was not known", network).await? {
+                    return Ok(how);
+                }
+            }
+        }
+        self.attempts(step, began, network).await
+    }
+
+    /// Attempts until one ends it or the policy's are spent. Attempts of earlier processes are numbered on, not counted.
+    async fn attempts(&self, step: &Step, began: u32, network: &Network) -> Result<Terminal, Interrupt> {
+        let Retries { attempts: most, backoff, max_backoff } = step.definition.policy.retries;
+        let mut backoff = Backoff::new(backoff, max_backoff);
+        for tried in 1..=most {
+            let number = began.saturating_add(tried);
+            let (reason, after) = match self.attempt(step, number, network).await? {
+                Report::Succeeded { detail } => {
+                    return self.end(step, Outcome::Succeeded { detail }, Terminal::Succeeded).await;
+                }
+                Report::Failed { reason } => return self.end(step, Outcome::Failed { reason }, Terminal::Failed).await,
+                Report::Retryable { reason, after } if tried < most => {
+                    self.append(step, Entry::Outcome(Outcome::Retrying { reason: reason.clone() })).await?;
+                    (reason, after)
+                }
+                Report::Retryable { reason, .. } => {
+                    let reason = format!("gave up after {tried} attempts: {reason}");
+                    return self.end(step, Outcome::Failed { reason }, Terminal::Failed).await;
+                }
+                Report::Unknown { reason } => {
+                    self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
+                    if let Some(how) = self.settle(step, number, &reason, network).await? {
+                        return Ok(how);
+                    }
+                    (reason, None)
+                }
+            };
+            if tried < most {
+                let wait = backoff.next(random()).max(after.unwrap_or_default().min(max_backoff));
+                tracing::warn!(episode = %step.episode, attempt = number, reason, ?wait, "attempt to be repeated");
+                pause(wait, &self.job.stop).await?;
+            }
+        }
+        let reason = format!("gave up after {most} attempts, the last of which was not done");
+        self.end(step, Outcome::Failed { reason }, Terminal::Failed).await
+    }
+
+    /// One attempt: guards, ATTEMPT, guard, network.
+    async fn attempt(&self, step: &Step, number: u32, network: &Network) -> Result<Report, Interrupt> {
+        let (job, action) = (self.job, &step.definition.action);
+        unless_stopped(&job.stop, action.admitted(network)).await?;
+        let _turn = unless_stopped(&job.stop, self.shared.actions.acquire()).await?;
+        pass(self.domain, &job.right, &job.stop).await?;
+        self.append(step, Entry::Attempt(Attempt { number })).await?;
+        // The disk may have kept us waiting for longer than the session lasts.
+        if let Err(gone) = ours(&job.right, &job.stop) {
+            let reason = "not begun: the partition was taken while the attempt was recorded".to_owned();
+            self.append(step, Entry::Outcome(Outcome::Retrying { reason })).await?;
+            return Err(gone);
+        }
+        let context = step.context(number);
+        let task = Task { context: &context, episode: &step.episode, timeout: step.definition.policy.timeout };
+        let began = Instant::now();
+        let report = std::panic::AssertUnwindSafe(action.execute(task, network)).catch_unwind().await;
+        let report =
+            report.unwrap_or_else(|_| Report::Unknown { reason: "the action panicked; see the log above".to_owned() });
+        self.tell(step, number, &report, began.elapsed());
+        Ok(report)
+    }
+
+    /// Decides about an attempt of unknown fate: `None` means that another attempt may follow.
+    async fn settle(
+        &self,
+        step: &Step,
+        attempt: u32,
+        why: &str,
+        network: &Network,
+    ) -> Result<Option<Terminal>, Interrupt> {
+        tracing::warn!(episode = %step.episode, attempt, reason = why, "it is not known whether the attempt was done");
+        match step.definition.policy.on_unknown {
+            OnUnknown::Retry => {
+                let reason = "unknown, and repeated because on_unknown says retry".to_owned();
+                self.append(step, Entry::Outcome(Outcome::Retrying { reason })).await?;
+                Ok(None)
+            }
+            OnUnknown::Hold => {
+                let reason = format!("attempt {attempt} may have been done ({why}), and on_unknown says hold");
+                self.end(step, Outcome::Held { reason }, Terminal::Held).await.map(Some)
+            }
+            OnUnknown::Reconcile => self.reconcile(step, attempt, network).await,
+        }
+    }
+
+    async fn reconcile(&self, step: &Step, attempt: u32, network: &Network) -> Result<Option<Terminal>, Interrupt> {
+        let policy = &step.definition.policy;
+        let mut backoff = Backoff::new(policy.retries.backoff, policy.retries.max_backoff);
+        let context = step.context(attempt);
+        let task = Task { context: &context, episode: &step.episode, timeout: policy.timeout };
+        let mut last = String::new();
+        for _ in 0..policy.retries.attempts {
+            pass(self.domain, &self.job.right, &self.job.stop).await?;
+            match step.definition.action.reconcile(task, network).await {
+                Reconciled::Done { detail } => {
+                    let detail = format!("attempt {attempt} was done: {detail}");
+                    return self.end(step, Outcome::Succeeded { detail }, Terminal::Succeeded).await.map(Some);
+                }
+                Reconciled::NotDone { detail } => {
+                    let reason = format!("attempt {attempt} was not done: {detail}");
+                    self.append(step, Entry::Outcome(Outcome::Retrying { reason })).await?;
+                    return Ok(None);
+                }
+                Reconciled::CannotTell { reason } => last = reason,
+            }
+            pause(backoff.next(random()), &self.job.stop).await?;
+        }
+        let reason = format!("attempt {attempt} may have been done, and the target cannot say: {last}");
+        self.end(step, Outcome::Held { reason }, Terminal::Held).await.map(Some)
+    }
+
+    /// After a pause the incident may have aged out of its condition: then the step is skipped.
+    async fn still_wanted(&self, step: &Step) -> Result<Option<Terminal>, Interrupt> {
+        match pass(self.domain, &self.job.right, &self.job.stop).await? {
+            Passed::AtOnce => Ok(None),
+            Passed::AfterPause => {
+                let incident = step.context(1);
+                let matched = self.domain.conditions.decide(incident.incident(), self.domain.now_s()).matched;
+                if matched.is_some_and(|matched| matched.condition.name == self.job.matched.condition.name) {
+                    return Ok(None);
+                }
+                let reason = "after the pause the incident did not match the condition any more".to_owned();
+                self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await.map(Some)
+            }
+        }
+    }
+
+    async fn end(&self, step: &Step, outcome: Outcome, how: Terminal) -> Result<Terminal, Interrupt> {
+        let (action_type, reason) = (step.definition.type_name, outcome.reason().to_owned());
+        self.append(step, Entry::Outcome(outcome)).await?;
+        tracing::info!(episode = %step.episode, action = %step.definition.name, outcome = how.name(), reason, "episode ended");
+        self.domain.observer.observe(&Occurrence::StepEnded { key: &step.key, action_type, how });
+        Ok(how)
+    }
+
+    async fn append(&self, step: &Step, entry: Entry) -> Result<(), Interrupt> {
+        let record = Record { key: step.key.clone(), at_ms: (self.domain.now_ms)(), entry };
+        self.domain.ledger.append(vec![record]).await.map_err(|error| match error {
+            AppendError::Closed => Interrupt::Dropped(error.to_string()),
+            AppendError::Contradiction { .. } | AppendError::Broken { .. } => Interrupt::Broken(error.to_string()),
+        })
+    }
+
+    fn intent(&self, step: &Step, request: String) -> Intent {
+        let partition = self.job.partition();
+        Intent {
+            action_type: step.definition.type_name.to_owned(),
+            request,
+            origin: Origin {
+                topic: partition.topic.to_string(),
+                partition: partition.partition,
+                offset: self.job.offset.get(),
+                generation: self.job.right.generation().get(),
+            },
+            by: self.domain.name.clone(),
+        }
+    }
+
+    fn tell(&self, step: &Step, attempt: u32, report: &Report, took: Duration) {
+        let (name, text) = match report {
+            Report::Succeeded { detail } => ("succeeded", detail),
+            Report::Retryable { reason, .. } => ("retryable", reason),
+            Report::Failed { reason } => ("failed", reason),
+            Report::Unknown { reason } => ("unknown", reason),
+        };
+        tracing::info!(episode = %step.episode, attempt, report = name, detail = text, ?took, "attempt ended");
+        let action_type = step.definition.type_name;
+        self.domain.observer.observe(&Occurrence::Attempted { key: &step.key, action_type, report: name, took });
+    }
+}
+
+/// Shadow mode: what would be done.
+fn show(plan: &Plan) -> IncidentEnd {
+    for step in &plan.steps {
+        match &step.request {
+            Ok(request) => tracing::info!(episode = %step.episode, request, "shadow: would be done"),
+            Err(reason) => tracing::info!(episode = %step.episode, reason, "shadow: would fail"),
+        }
+    }
+    IncidentEnd::Shadow
+}
+
+fn summed_up(tally: Tally) -> IncidentEnd {
+    match tally {
+        Tally { held: 1.., .. } => IncidentEnd::Held,
+        Tally { failed: 0, skipped: 0, .. } => IncidentEnd::Succeeded,
+        Tally { .. } => IncidentEnd::Failed,
+    }
+}
+
+/// For jitter; without entropy the pauses are merely equal.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

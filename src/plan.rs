@@ -1,1 +1,0 @@
-//! From a match to the steps to take.
