@@ -23,9 +23,13 @@ pub use config::{
     Secret, Security, TlsSettings,
 };
 pub use connection::{CloseCause, ConnectError, RequestError};
-pub use consumer::{BuildError, CloseError, Consumer, ConsumerHandle, FatalError};
+pub use consumer::{
+    AutoOffsetReset, BuildError, CloseError, Consumer, ConsumerBuilder, ConsumerConfig, ConsumerHandle,
+    CorruptBatchPolicy, FatalError,
+};
 pub use dial::{DialError, DialFailure};
 pub use event::{BatchRecords, Event, LostCause, Records, ResetCause, Revocation, SkipCause};
+pub use kafka_proto::assignor::AssignorKind;
 pub use kafka_proto::error_code::ErrorCode;
 pub use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};
 pub use kafka_proto::membership::FatalCause;

@@ -44,6 +44,12 @@ impl SessionFence {
         self.0.store(expires.map_or(NO_DEADLINE, nanos_at), Ordering::Release);
     }
 
+    /// How long the session may still be believed in; `None` without one.
+    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
+        let deadline = self.0.load(Ordering::Acquire);
+        (deadline != NO_DEADLINE).then(|| Duration::from_nanos(deadline.saturating_sub(nanos_at(now))))
+    }
+
     /// How long ago the session expired, if it has.
     pub(crate) fn expired_for(&self, now: Instant) -> Option<Duration> {
         let deadline = self.0.load(Ordering::Acquire);

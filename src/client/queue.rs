@@ -1,1 +1,336 @@
-//! A bounded queue of fetched batches per partition.
+//! A bounded queue of fetched batches per partition, and the stream of events in front of them.
+//!
+//! Promised: partitions take turns, one batch each, so a slow or full one does not hold up the others (fault L1); what was
+//! fetched survives a pause (fault O15) and nothing of an assignment survives its end (fault G6); notices about a
+//! partition (reset, truncation, skip) keep their place among its records; `pop` never waits, so dropping a caller loses
+//! nothing. Bounds: bytes per partition and in total, kept by the fetcher, which asks [`Queues::room`] before it fetches;
+//! a batch counts with its compressed size. Group events are few (one rebalance at a time) and are never dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kafka_proto::id::{LeaderEpoch, Offset, TopicPartition};
+use kafka_proto::record::RawBatch;
+use tokio::sync::Notify;
+
+use crate::client::event::Event;
+use crate::client::ownership::Ownership;
+
+/// What one queued thing costs beside its bytes: the struct, and the header that was parsed.
+const OVERHEAD_BYTES: usize = 256;
+
+/// One step of a partition, in the order of its offsets.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A batch with something for the application, of which records below `from` are not meant.
+    Batch { raw: RawBatch, from: Offset, bytes: usize },
+    /// Offsets without records for the application.
+    Gap { from: Offset, next: Offset, leader_epoch: LeaderEpoch },
+    /// An event about the partition.
+    Notice(Event),
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Batch { bytes, .. } => bytes.saturating_add(OVERHEAD_BYTES),
+            Self::Gap { .. } | Self::Notice(_) => OVERHEAD_BYTES,
+        }
+    }
+}
+
+/// What the application gets next.
+#[derive(Debug)]
+pub(crate) enum Popped {
+    /// An event as it is.
+    Event(Event),
+    /// A batch to open.
+    Batch { ownership: Ownership, raw: RawBatch, from: Offset },
+    /// A stretch of offsets without records.
+    Gap { ownership: Ownership, from: Offset, next: Offset, leader_epoch: LeaderEpoch },
+}
+
+/// Bounds in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Of one partition: at this many queued bytes nothing more is fetched for it.
+    pub(crate) partition_bytes: usize,
+    /// Of all partitions together.
+    pub(crate) total_bytes: usize,
+}
+
+/// The queues of a consumer. Shared by the fetcher (in) and `Consumer::next` (out).
+pub(crate) struct Queues {
+    limits: Limits,
+    inner: Mutex<Inner>,
+    /// Something can be popped.
+    arrived: Notify,
+    /// Room was made where there was none, or a partition was resumed.
+    drained: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    events: VecDeque<Event>,
+    partitions: BTreeMap<TopicPartition, PartitionQueue>,
+    /// Partitions that have something to hand out, each once.
+    turns: VecDeque<TopicPartition>,
+    bytes: usize,
+}
+
+struct PartitionQueue {
+    ownership: Ownership,
+    items: VecDeque<Item>,
+    bytes: usize,
+    flow: Flow,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Running,
+    Paused,
+}
+
+impl Queues {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, inner: Mutex::default(), arrived: Notify::new(), drained: Notify::new() }
+    }
+
+    /// Nothing in here panics half way through a change, so a poisoned lock still guards a sound value.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends an event that concerns the group or several partitions. Goes before all records.
+    pub(crate) fn push_event(&self, event: Event) {
+        self.lock().events.push_back(event);
+        self.arrived.notify_one();
+    }
+
+    /// Opens the queue of a partition that was assigned.
+    pub(crate) fn open(&self, ownership: Ownership) {
+        let mut inner = self.lock();
+        inner.close(ownership.partition());
+        let queue = PartitionQueue { ownership, items: VecDeque::new(), bytes: 0, flow: Flow::Running };
+        inner.partitions.insert(queue.ownership.partition().clone(), queue);
+    }
+
+    /// Forgets everything of an assignment that ended.
+    pub(crate) fn close(&self, ownership: &Ownership) {
+        let mut inner = self.lock();
+        if inner.of(ownership).is_some() {
+            inner.close(ownership.partition());
+        }
+        drop(inner);
+        self.drained.notify_one();
+    }
+
+    /// Appends to a partition. `false` when the assignment is over: the item is gone, as it should be.
+    pub(crate) fn push(&self, ownership: &Ownership, item: Item) -> bool {
+        let mut inner = self.lock();
+        let Some(queue) = inner.of(ownership) else { return false };
+        let bytes = queue.push(item);
+        let waits = queue.flow == Flow::Running;
+        inner.bytes = inner.bytes.saturating_add(bytes);
+        if waits {
+            inner.take_turn(ownership.partition());
+        }
+        drop(inner);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// Takes what is next: events first, then one item of the partition whose turn it is.
+    pub(crate) fn pop(&self) -> Option<Popped> {
+        let mut inner = self.lock();
+        if let Some(event) = inner.events.pop_front() {
+            return Some(Popped::Event(event));
+        }
+        let before = inner.bytes;
+        let (popped, made_room) = inner.pop(self.limits.partition_bytes)?;
+        let total_low = self.limits.total_bytes / 2;
+        let total_crossed = before >= total_low && inner.bytes < total_low;
+        drop(inner);
+        if made_room || total_crossed {
+            self.drained.notify_one();
+        }
+        Some(popped)
+    }
+
+    /// Takes the first event, if there is one.
+    pub(crate) fn pop_event(&self) -> Option<Event> {
+        self.lock().events.pop_front()
+    }
+
+    /// Drops what is queued of a partition at `from` and above: it is not part of the log any more.
+    pub(crate) fn truncate(&self, ownership: &Ownership, from: Offset) {
+        let mut inner = self.lock();
+        let Some(queue) = inner.of(ownership) else { return };
+        let freed = queue.truncate(from);
+        inner.bytes = inner.bytes.saturating_sub(freed);
+    }
+
+    /// Stops handing out records of these partitions, and fetching for them; what was fetched stays.
+    pub(crate) fn pause(&self, partitions: &[TopicPartition]) {
+        let mut inner = self.lock();
+        for partition in partitions {
+            if let Some(queue) = inner.partitions.get_mut(partition) {
+                queue.flow = Flow::Paused;
+                inner.turns.retain(|waiting| waiting != partition);
+            }
+        }
+    }
+
+    /// Goes on handing out records of these partitions, from exactly where the pause began.
+    pub(crate) fn resume(&self, partitions: &[TopicPartition]) {
+        let mut inner = self.lock();
+        for partition in partitions {
+            let Some(queue) = inner.partitions.get_mut(partition) else { continue };
+            queue.flow = Flow::Running;
+            if !queue.items.is_empty() {
+                inner.take_turn(partition);
+            }
+        }
+        drop(inner);
+        self.arrived.notify_one();
+        self.drained.notify_one();
+    }
+
+    /// What keeps the fetcher from fetching for a partition, if anything does.
+    pub(crate) fn room(&self, ownership: &Ownership) -> Room {
+        self.lock().of(ownership).map_or(Room::Closed, |queue| queue.room(self.limits))
+    }
+
+    /// The same, by name: for those who only look.
+    pub(crate) fn flow(&self, partition: &TopicPartition) -> Room {
+        self.lock().partitions.get(partition).map_or(Room::Closed, |queue| queue.room(self.limits))
+    }
+
+    /// Bytes that may be fetched before the total bound is reached.
+    pub(crate) fn total_room(&self) -> usize {
+        self.limits.total_bytes.saturating_sub(self.lock().bytes)
+    }
+
+    /// Bytes that wait, of one partition.
+    pub(crate) fn buffered(&self, partition: &TopicPartition) -> usize {
+        self.lock().partitions.get(partition).map_or(0, |queue| queue.bytes)
+    }
+
+    /// Bytes that wait, of all partitions.
+    pub(crate) fn buffered_total(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Waits until something may be popped. A permit is kept while nobody waits, so nothing is missed.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Wakes whoever waits in [`Queues::arrived`].
+    pub(crate) fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// Waits until there is room where there was none.
+    pub(crate) async fn drained(&self) {
+        self.drained.notified().await;
+    }
+}
+
+/// Whether a partition may be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Yes.
+    Free,
+    /// The application paused it.
+    Paused,
+    /// As much is queued as may be.
+    Full,
+    /// The assignment is over.
+    Closed,
+}
+
+impl Inner {
+    /// The queue of exactly this assignment.
+    fn of(&mut self, ownership: &Ownership) -> Option<&mut PartitionQueue> {
+        self.partitions.get_mut(ownership.partition()).filter(|queue| queue.ownership == *ownership)
+    }
+
+    fn close(&mut self, partition: &TopicPartition) {
+        if let Some(queue) = self.partitions.remove(partition) {
+            self.bytes = self.bytes.saturating_sub(queue.bytes);
+            self.turns.retain(|waiting| waiting != partition);
+        }
+    }
+
+    fn take_turn(&mut self, partition: &TopicPartition) {
+        if !self.turns.contains(partition) {
+            self.turns.push_back(partition.clone());
+        }
+    }
+
+    /// One item, and whether its partition fell below half of its bound.
+    fn pop(&mut self, partition_bytes: usize) -> Option<(Popped, bool)> {
+        loop {
+            let partition = self.turns.pop_front()?;
+            let Some(queue) = self.partitions.get_mut(&partition) else { continue };
+            let Some(item) = queue.items.pop_front() else { continue };
+            let (bytes, low) = (item.bytes(), partition_bytes / 2);
+            let before = queue.bytes;
+            queue.bytes = before.saturating_sub(bytes);
+            let made_room = queue.items.is_empty() || (before >= low && queue.bytes < low);
+            let ownership = queue.ownership.clone();
+            if !queue.items.is_empty() {
+                self.turns.push_back(partition);
+            }
+            self.bytes = self.bytes.saturating_sub(bytes);
+            return Some((Popped::of(item, ownership), made_room));
+        }
+    }
+}
+
+impl PartitionQueue {
+    /// Appends and returns the bytes that adds. A gap that follows a gap becomes one with it, so that a long aborted
+    /// transaction takes one place.
+    fn push(&mut self, item: Item) -> usize {
+        if let (Some(Item::Gap { next, leader_epoch, .. }), Item::Gap { next: new, leader_epoch: epoch, .. }) =
+            (self.items.back_mut(), &item)
+        {
+            (*next, *leader_epoch) = (*new, *epoch);
+            return 0;
+        }
+        let bytes = item.bytes();
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.items.push_back(item);
+        bytes
+    }
+
+    fn room(&self, limits: Limits) -> Room {
+        match self.flow {
+            Flow::Paused => Room::Paused,
+            Flow::Running if self.bytes >= limits.partition_bytes => Room::Full,
+            Flow::Running => Room::Free,
+        }
+    }
+
+    fn truncate(&mut self, from: Offset) -> usize {
+        let before = self.bytes;
+        self.items.retain(|item| match item {
+            Item::Batch { raw, .. } => raw.header.base_offset < from,
+            Item::Gap { from: first, .. } => *first < from,
+            Item::Notice(_) => true,
+        });
+        self.bytes = self.items.iter().map(Item::bytes).fold(0, usize::saturating_add);
+        before.saturating_sub(self.bytes)
+    }
+}
+
+impl Popped {
+    fn of(item: Item, ownership: Ownership) -> Self {
+        match item {
+            Item::Batch { raw, from, .. } => Self::Batch { ownership, raw, from },
+            Item::Gap { from, next, leader_epoch } => Self::Gap { ownership, from, next, leader_epoch },
+            Item::Notice(event) => Self::Event(event),
+        }
+    }
+}

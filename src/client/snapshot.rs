@@ -4,7 +4,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use kafka_proto::error_code::ErrorCode;
 use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};
+
+use crate::client::cluster::BrokerConnection;
 
 /// The consumer as it is now.
 #[derive(Clone, Debug)]
@@ -16,6 +19,12 @@ pub struct Snapshot {
     pub group: GroupSnapshot,
     /// The assigned partitions, by name.
     pub partitions: Vec<PartitionSnapshot>,
+    /// The brokers and the connections to them.
+    pub connections: Vec<BrokerConnection>,
+    /// Why the last refresh of the metadata failed, until one succeeds.
+    pub metadata_error: Option<String>,
+    /// Subscribed topics of which the brokers say something is wrong: unknown, not authorized.
+    pub topics_in_error: Vec<(String, ErrorCode)>,
     /// Bytes that were fetched and wait for `Consumer::next`, of all partitions.
     pub buffered_bytes: usize,
     /// What happened since the start.
@@ -36,8 +45,6 @@ pub struct GroupSnapshot {
     pub coordinator: Option<BrokerId>,
     /// How long the member may still believe in its session without another heartbeat.
     pub session_left: Option<Duration>,
-    /// How often an assignment arrived.
-    pub rebalances: u64,
     /// What keeps the member from being stable, in words.
     pub last_error: Option<String>,
 }
@@ -134,6 +141,8 @@ pub enum ParkCause {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
+    /// How often an assignment arrived.
+    pub assignments: u64,
     /// Fetch responses.
     pub fetches: u64,
     /// Bytes of records in them.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kafka_proto::membership::FatalCause;
 
+use crate::client::config::ConfigMistake;
+
 /// The consumer cannot go on; every further `Consumer::next` returns the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -38,17 +40,9 @@ pub enum CloseError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A setting is missing or out of its range.
-    #[error("{setting}: {what}")]
-    Setting {
-        /// Kafka's name of the setting.
-        setting: &'static str,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// TLS cannot be set up: a certificate file, or a processor without the instructions that the cryptography needs.
-    #[error("TLS: {0}")]
-    Tls(String),
+    /// Settings that are missing, out of their range, or name files that cannot be used: all of them at once.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Settings(Vec<ConfigMistake>),
     /// There is no tokio runtime around the call.
     #[error("a consumer is built inside a tokio runtime, and there is none")]
     NoRuntime,

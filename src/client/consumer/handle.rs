@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use kafka_proto::id::TopicPartition;
 use tokio::sync::oneshot;
 
 use crate::client::consumer::Shared;
 use crate::client::offsets::{Commit, CommitError, CommitJob, CommitReport};
+use crate::client::snapshot::Snapshot;
 
 /// A handle on a consumer, for the tasks that process its records. Cheap to clone; does not keep the consumer alive.
 #[derive(Clone)]
@@ -40,6 +42,33 @@ impl ConsumerHandle {
             Ok(Ok(())) => {}
         }
         answered.await.unwrap_or(Err(CommitError::Closed))
+    }
+
+    /// Stops handing out records of these partitions, and fetching for them. What was fetched already is kept and comes
+    /// after [`ConsumerHandle::resume`]. Partitions that are not assigned are left alone; an assignment starts unpaused.
+    pub fn pause(&self, partitions: &[TopicPartition]) {
+        self.shared.queues.pause(partitions);
+    }
+
+    /// Goes on where [`ConsumerHandle::pause`] stopped.
+    pub fn resume(&self, partitions: &[TopicPartition]) {
+        self.shared.queues.resume(partitions);
+    }
+
+    /// The consumer as it is now. Does not wait for anything.
+    pub fn snapshot(&self) -> Snapshot {
+        let shared = &self.shared;
+        let now = Instant::now();
+        Snapshot {
+            taken_at: SystemTime::now(),
+            group: shared.group_snapshot(now),
+            partitions: shared.board.partitions(&shared.queues, now),
+            connections: shared.cluster.connections(),
+            metadata_error: shared.cluster.refresh_error(),
+            topics_in_error: shared.topics_in_error(),
+            buffered_bytes: shared.queues.buffered_total(),
+            counters: shared.board.counters(),
+        }
     }
 }
 

@@ -1,29 +1,77 @@
 //! The consumer: events out, commits in.
 
+mod board;
+mod builder;
+mod config;
+mod engine;
 mod error;
 mod handle;
+mod opening;
 mod poll_clock;
+mod start;
 
+pub(crate) use board::Board;
+pub use builder::ConsumerBuilder;
+pub use config::{AutoOffsetReset, ConsumerConfig, CorruptBatchPolicy};
 pub use error::{BuildError, CloseError, FatalError};
 pub use handle::ConsumerHandle;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc};
+use kafka_proto::compression::Decompressor;
+use kafka_proto::error_code::ErrorCode;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::client::cluster::Cluster;
 use crate::client::event::Event;
+use crate::client::group::GroupStatus;
 use crate::client::offsets::CommitJob;
-use poll_clock::PollClock;
+use crate::client::ownership::SessionFence;
+use crate::client::queue::{Popped, Queues};
+use crate::client::snapshot::GroupSnapshot;
+use engine::Command;
+use poll_clock::{Entered, PollClock};
 
 /// What the consumer, its handles and its engine have in common.
 pub(crate) struct Shared {
-    pub(crate) events: Mutex<VecDeque<Event>>,
-    pub(crate) arrived: Notify,
+    pub(crate) queues: Queues,
+    pub(crate) board: Arc<Board>,
     pub(crate) poll: PollClock,
     pub(crate) commits: mpsc::Sender<CommitJob>,
     pub(crate) commit_timeout: Duration,
+    pub(crate) cluster: Cluster,
+    pub(crate) fence: Arc<SessionFence>,
+    group: watch::Receiver<GroupStatus>,
+    fatal: OnceLock<FatalError>,
+}
+
+impl Shared {
+    /// The consumer cannot go on. The first reason counts.
+    pub(crate) fn fail(&self, error: FatalError) {
+        // A later reason is a consequence of the first.
+        let _ = self.fatal.set(error);
+        self.fence.set(Some(Instant::now()));
+        self.queues.wake();
+    }
+
+    /// The group as it is now.
+    fn group_snapshot(&self, now: Instant) -> GroupSnapshot {
+        let status = self.group.borrow().clone();
+        GroupSnapshot {
+            state: status.state,
+            member_id: status.member_id.map(|id| id.to_string()),
+            generation: status.generation,
+            coordinator: status.coordinator,
+            session_left: self.fence.remaining(now),
+            last_error: status.trouble,
+        }
+    }
+
+    fn topics_in_error(&self) -> Vec<(String, ErrorCode)> {
+        let metadata = self.cluster.current();
+        metadata.topics.iter().filter_map(|(name, topic)| Some((name.to_string(), topic.error?))).collect()
+    }
 }
 
 /// A member of a consumer group.
@@ -33,21 +81,46 @@ pub(crate) struct Shared {
 /// [`Consumer::close`] leaves it.
 pub struct Consumer {
     shared: Arc<Shared>,
+    config: Arc<ConsumerConfig>,
+    commands: mpsc::UnboundedSender<Command>,
+    decompressor: Decompressor,
+    /// What must not be handed out as long as the session is in doubt.
+    held: Option<Popped>,
 }
 
+/// How often a session in doubt is looked at, while nothing else happens.
+const DOUBT_PAUSE: Duration = Duration::from_millis(20);
+
 impl Consumer {
+    /// Collects the settings.
+    pub fn builder() -> ConsumerBuilder {
+        ConsumerBuilder::new()
+    }
+
     /// The next event. Waits as long as there is none.
     ///
     /// Cancel-safe: dropping the future loses nothing. Call it again within `max.poll.interval.ms`, or the member leaves
     /// the group until the next call (KIP-62); waiting inside counts as calling.
     pub async fn next(&mut self) -> Result<Event, FatalError> {
-        let (_polling, _) = self.shared.poll.enter();
+        let shared = Arc::clone(&self.shared);
+        let (_polling, entered) = shared.poll.enter();
+        if entered == Entered::Expired {
+            // Without an engine there is a fatal error to be returned.
+            let _ = self.commands.send(Command::Polled);
+        }
         loop {
-            let event = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            if let Some(event) = event {
+            if let Some(event) = self.take() {
                 return Ok(event);
             }
-            self.shared.arrived.notified().await;
+            if let Some(fatal) = shared.fatal.get() {
+                return Err(fatal.clone());
+            }
+            if self.held.is_some() {
+                // Either the loss of the partition arrives, or a heartbeat that was under way.
+                let _ = tokio::time::timeout(DOUBT_PAUSE, shared.queues.arrived()).await;
+            } else {
+                shared.queues.arrived().await;
+            }
         }
     }
 
@@ -56,9 +129,30 @@ impl Consumer {
         ConsumerHandle::new(Arc::clone(&self.shared))
     }
 
-    /// Stops fetching and leaves the group. Offsets that were not committed before are not committed.
+    /// Stops fetching, finishes commits that were asked for, leaves the group. Nothing is committed that was not asked
+    /// for before.
     pub async fn close(self, deadline: Duration) -> Result<(), CloseError> {
-        let _until = Instant::now() + deadline;
-        Ok(())
+        let until = Instant::now() + deadline;
+        self.finish_commits(until).await;
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Close { answer }).is_err() {
+            // The engine ended before, by itself: there is no membership to leave.
+            return Ok(());
+        }
+        match tokio::time::timeout_at(until.into(), answered).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(CloseError::Deadline { deadline }),
+        }
     }
+
+    /// Commits are sent in order, so one of nothing comes back after all others.
+    async fn finish_commits(&self, until: Instant) {
+        // What did not finish is reported to those who asked for it.
+        let _ = self.handle().commit_before(crate::client::offsets::Commit::new(), until).await;
+    }
+}
+
+/// Entropy for jitter; not for anything that must not be guessed.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
 }

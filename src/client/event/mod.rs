@@ -9,7 +9,6 @@ mod revocation;
 
 pub use records::{BatchRecords, Records};
 pub use revocation::Revocation;
-pub(crate) use revocation::RevocationDone;
 
 pub use kafka_proto::membership::LostCause;
 

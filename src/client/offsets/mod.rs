@@ -5,6 +5,12 @@
 //! position changes only with an event that says why. Absent: automatic commits.
 
 mod commit;
+mod committer;
+mod coordinator;
+mod lookup;
 
 pub(crate) use commit::CommitJob;
 pub use commit::{Commit, CommitError, CommitReport, CommittedOffset, DropCause, DroppedOffset, RejectedOffset};
+pub(crate) use committer::{Committer, Member};
+pub(crate) use coordinator::Coordinator;
+pub(crate) use lookup::{EndQuestion, Found, OffsetQuestion, ask_committed, ask_epoch_ends, ask_offsets};

@@ -1,0 +1,162 @@
+//! Assignments: what the group gives and takes.
+//!
+//! Promised: an assigned partition is a new [`Ownership`], also when it comes back; a revocation ends the right to act
+//! before the application hears of it, and the rebalance waits for the application only until the deadline (fault G7); a
+//! loss drops everything that was read (faults G1, G3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kafka_proto::id::TopicPartition;
+use kafka_proto::membership::{AskId, Assigned, FatalCause, LostCause};
+
+use crate::client::consumer::FatalError;
+use crate::client::consumer::engine::{Engine, Flow, Outcome, leader_in};
+use crate::client::event::{Event, Revocation};
+use crate::client::fetcher::{Origin, Partition};
+use crate::client::group::GroupEvent;
+use crate::client::offsets::Member;
+use crate::client::ownership::{Ownership, Standing};
+
+/// How many partitions each topic had when the first assignment came. What lies beyond appeared later (fault G19).
+pub(super) enum Baseline {
+    Unset,
+    Set(BTreeMap<Arc<str>, i32>),
+}
+
+/// Partitions that are being given back.
+pub(super) struct PendingRevocation {
+    id: AskId,
+    ownerships: Vec<Ownership>,
+}
+
+impl Engine {
+    pub(super) fn group_says(&mut self, event: Option<GroupEvent>) -> Flow {
+        match event {
+            Some(GroupEvent::Assign(assigned)) => self.assigned(&assigned),
+            Some(GroupEvent::Revoke { id, partitions, deadline }) => self.revoke(id, &partitions, deadline),
+            Some(GroupEvent::Lost { partitions, cause }) => self.lost(partitions, cause),
+            Some(GroupEvent::Left) => return self.left(),
+            Some(GroupEvent::Fatal(cause)) => return self.refused_for_good(cause),
+            None => {
+                self.shared.fail(FatalError::Defect);
+                return Flow::Stop;
+            }
+        }
+        Flow::On
+    }
+
+    fn assigned(&mut self, assigned: &Assigned) {
+        let member = Member { member_id: Arc::clone(&assigned.member_id), generation: assigned.generation };
+        self.member.send_replace(Some(member));
+        self.shared.board.count(|counters| counters.assignments = counters.assignments.saturating_add(1));
+        let metadata = Arc::clone(&self.metadata.borrow());
+        if let Baseline::Unset = self.baseline {
+            let counts = metadata
+                .topics
+                .iter()
+                .map(|(name, topic)| (Arc::clone(name), i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)));
+            self.baseline = Baseline::Set(counts.collect());
+        }
+        let mut ownerships = Vec::with_capacity(assigned.added.len());
+        for name in &assigned.added {
+            let ownership = self.own(name.clone(), assigned);
+            if let Some(partition) = self.partitions.get_mut(name) {
+                partition.leader_is(leader_in(&metadata, name));
+            }
+            self.note(name);
+            ownerships.push(ownership);
+        }
+        tracing::info!(generation = %assigned.generation, added = assigned.added.len(), all = assigned.all.len(), "partitions assigned");
+        if self.closing.is_none() {
+            self.shared.queues.push_event(Event::Assigned { partitions: ownerships });
+        }
+    }
+
+    fn own(&mut self, name: TopicPartition, assigned: &Assigned) -> Ownership {
+        if let Some(before) = self.partitions.remove(&name) {
+            self.close_partition(&before, Standing::Revoked);
+        }
+        self.assignments = self.assignments.saturating_add(1);
+        let fence = Arc::clone(&self.fence);
+        let ownership = Ownership::new(name.clone(), assigned.generation, self.assignments, fence);
+        let partition = Partition::new(ownership.clone(), self.origin(&name), &self.policies);
+        self.shared.queues.open(ownership.clone());
+        self.shared.board.open(&name);
+        self.partitions.insert(name, partition);
+        ownership
+    }
+
+    fn origin(&self, name: &TopicPartition) -> Origin {
+        match &self.baseline {
+            Baseline::Set(counts) if counts.get(&name.topic).is_none_or(|count| name.partition >= *count) => {
+                Origin::New
+            }
+            Baseline::Set(_) | Baseline::Unset => Origin::Known,
+        }
+    }
+
+    /// Ends the assignments of `names` and gives them back.
+    fn end(&mut self, names: &[TopicPartition], standing: Standing) -> Vec<Ownership> {
+        let mut ended = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(partition) = self.partitions.remove(name) {
+                self.close_partition(&partition, standing);
+                ended.push(partition.ownership);
+            }
+        }
+        ended
+    }
+
+    fn revoke(&mut self, id: AskId, names: &[TopicPartition], deadline: Instant) {
+        tracing::info!(partitions = names.len(), "partitions are being revoked");
+        let ownerships = self.end(names, Standing::Revoking);
+        if self.closing.is_some() || ownerships.is_empty() {
+            // Nobody is left to ask.
+            return self.revoked(PendingRevocation { id, ownerships });
+        }
+        let deadline = deadline.min(Instant::now() + self.config.revocation_timeout);
+        let (revocation, done) = Revocation::new(ownerships.clone(), deadline, self.handle());
+        self.shared.queues.push_event(Event::Revoking(revocation));
+        self.tasks.spawn(async move {
+            // Either is the end: the application has finished, or its time is up.
+            let _ = tokio::time::timeout_at(deadline.into(), done).await;
+            Outcome::Revoked(PendingRevocation { id, ownerships })
+        });
+    }
+
+    /// The application has finished with a revocation, or its time is up.
+    pub(super) fn revoked(&mut self, revocation: PendingRevocation) {
+        for ownership in &revocation.ownerships {
+            ownership.become_at_least(Standing::Revoked);
+        }
+        self.group.revocation_done(revocation.id);
+    }
+
+    fn lost(&mut self, partitions: Vec<TopicPartition>, cause: LostCause) {
+        tracing::warn!(partitions = partitions.len(), %cause, "partitions lost");
+        self.end(&partitions, Standing::Lost);
+        if self.closing.is_none() {
+            self.shared.queues.push_event(Event::Lost { partitions, cause });
+        }
+    }
+
+    fn left(&mut self) -> Flow {
+        match self.closing.take() {
+            Some(answer) => {
+                // Whoever closed may have stopped waiting.
+                let _ = answer.send(());
+            }
+            None => self.shared.fail(FatalError::Closed),
+        }
+        Flow::Stop
+    }
+
+    fn refused_for_good(&mut self, cause: FatalCause) -> Flow {
+        tracing::error!(%cause, "the group refuses this member for good");
+        self.let_everything_go(Standing::Lost);
+        self.shared.fail(FatalError::Group(cause));
+        Flow::Stop
+    }
+}

@@ -1,1 +1,0 @@
-//! Fetches records from leaders into bounded queues.
