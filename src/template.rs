@@ -8,7 +8,7 @@
 //!
 //! **Escaping** ([`Escape`]): a text that is itself JSON is a JSON template, in which every value is escaped as the inside of a
 //! JSON string, so that a quote in a host name cannot break out of the body; outside quotes write `{{ x | tojson }}`. In a
-//! URL every value is percent-encoded as one component. Anything else takes values as they are. A list prints its
+//! URL every value of an incident is percent-encoded as one component (a secret is not: it may be the whole URL). Anything else takes values as they are. A list prints its
 //! items with commas between them.
 
 use std::collections::BTreeMap;
@@ -119,7 +119,15 @@ pub struct Context {
     alert: Option<usize>,
     episode: Option<Arc<str>>,
     attempt: Option<u32>,
-    secrets: Option<Arc<BTreeMap<String, Secret>>>,
+    secrets: Option<Revealed>,
+}
+
+/// The values of secrets, and how they go into the text.
+#[derive(Clone, Debug)]
+struct Revealed {
+    values: Arc<BTreeMap<String, Secret>>,
+    /// As they are: a whole URL may be a secret, and none of it comes from an incident.
+    raw: bool,
 }
 
 impl Context {
@@ -223,7 +231,11 @@ impl Object for View {
             },
             Place::Secrets => match &context.secrets {
                 None => Jinja::from_safe_string("***".to_owned()),
-                Some(secrets) => secrets.get(name).map_or(Jinja::UNDEFINED, |secret| Jinja::from(secret.reveal())),
+                Some(Revealed { values, raw }) => match values.get(name) {
+                    None => Jinja::UNDEFINED,
+                    Some(secret) if *raw => Jinja::from_safe_string(secret.reveal().to_owned()),
+                    Some(secret) => Jinja::from(secret.reveal()),
+                },
             },
         };
         (!value.is_undefined()).then_some(value)
@@ -331,7 +343,8 @@ impl Template {
         if let Some(missing) = self.secret_names().find(|name| !secrets.contains_key(*name)) {
             return Err(RenderError::NoSecret(missing.to_owned()));
         }
-        self.fill(Context { secrets: Some(Arc::clone(secrets)), ..context.clone() }).map(Secret::new)
+        let revealed = Revealed { values: Arc::clone(secrets), raw: self.0.escape == Escape::Url };
+        self.fill(Context { secrets: Some(revealed), ..context.clone() }).map(Secret::new)
     }
 
     fn fill(&self, context: Context) -> Result<String, RenderError> {
@@ -537,7 +550,7 @@ mod tests {
         check("{{ host }} {{ alert_type }} {{ description }}", "h1 oozie say \"hi\"\n");
         check("{{ episode.key }} {{ attempt }}", "e/1 2");
         check("{{ incident.updated_on }} {{ incident.updatedOn }} {{ incident.snooze.snoozed }}", "5 5 false");
-        check("{{ incident.tags.priority }} {{ priority | tojson }}", r#"P1,P2 ["P1","P2"]"#);
+        check("{{ incident.tags.priority }} {{ priority | tojson }}", r#"P1,P2 ["P1", "P2"]"#);
         check("{% for a in incident.alerts %}{{ a.id }};{% endfor %}{{ incident.alerts | length }}", "a1;1");
     }
 
@@ -590,6 +603,13 @@ mod tests {
         assert_eq!(template.reveal(&context(), &Arc::default()), Err(RenderError::NoSecret("key".to_owned())));
         let inside = Template::compile("{{ '$secret:key' }}").expect_err("inside").to_string();
         assert_eq!(inside, "$secret:key must stand outside {{ }} and {% %}");
+    }
+
+    #[test]
+    fn a_whole_url_may_be_a_secret() {
+        let template = Template::compile_as("$secret:hook?d={{ host }}%20", Escape::Url).expect("compiles");
+        let secrets = Arc::new(BTreeMap::from([("hook".to_owned(), Secret::new("https://x/y?z=1"))]));
+        assert_eq!(template.reveal(&context(), &secrets).expect("renders").reveal(), "https://x/y?z=1?d=h1%20");
     }
 
     #[test]

@@ -57,11 +57,17 @@ pub(super) fn operators(field: &Path, value: &Node, path: &str, mistakes: &Mista
         );
         return None;
     }
-    let read: Vec<_> = tests.iter().map(|entry| operator(entry, ignore_case, path, mistakes)).collect();
+    let read: Vec<_> = tests.iter().map(|entry| operator(field, entry, ignore_case, path, mistakes)).collect();
     read.into_iter().collect()
 }
 
-fn operator(entry: &Entry, ignore_case: bool, parent: &str, mistakes: &Mistakes) -> Option<Vec<Operator>> {
+fn operator(
+    field: &Path,
+    entry: &Entry,
+    ignore_case: bool,
+    parent: &str,
+    mistakes: &Mistakes,
+) -> Option<Vec<Operator>> {
     let path = join(parent, &entry.key);
     let value = &entry.value;
     let wrong = |what: &str| {
@@ -96,7 +102,10 @@ fn operator(entry: &Entry, ignore_case: bool, parent: &str, mistakes: &Mistakes)
             }
         }
         key => {
-            let what = format!("`{key}` is no operator; a field inside this one is named `{parent}.{key}`");
+            let what = match field.tag_name() {
+                Some(_) => format!("`{key}` is no operator"),
+                None => format!("`{key}` is no operator; a field inside this one is named `{field}.{key}`"),
+            };
             mistakes.push(Mistake::at(path.as_str(), entry.at, what).suggest(key, OPERATORS));
             None
         }
@@ -140,7 +149,7 @@ fn regex(pattern: &str, ignore_case: bool) -> Result<regex::Regex, String> {
         .case_insensitive(ignore_case)
         .size_limit(LARGEST_REGEX)
         .build()
-        .map_err(|error| error.to_string().replace('\n', " "))
+        .map_err(|error| error.to_string().lines().last().unwrap_or_default().replacen("error:", "not a pattern:", 1))
 }
 
 /// One scalar, or a list of them.

@@ -41,9 +41,9 @@ fn one(reader: &Reader<'_, '_>) -> Option<(String, Provider)> {
             );
             None
         }
-        (Some(_), false) => {
+        (Some(provider), false) => {
             reader.mistakes().add(reader.path(), reader.at(), "has more than one provider; keep one");
-            None
+            Some((name?, provider))
         }
     }
 }
