@@ -6,13 +6,18 @@
 //! Absent: retries, redirects, proxies, cookies, compression, and any judgement of a status code.
 
 use std::fmt;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use tokio_rustls::rustls::ClientConfig;
+
+use crate::client::tls::Tls;
+use crate::client::{Resolver, TlsError, TlsSettings};
 
 /// How long a name may take to resolve and a connection, TLS included, to be made.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -120,14 +125,32 @@ pub enum TransportError {
 
 /// The HTTP client could not be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client cannot be built: {0}")]
-pub struct BuildError(String);
+pub enum BuildError {
+    /// TLS cannot work here, or a file of certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The HTTP library refuses its settings.
+    #[error("the HTTP client cannot be built: {0}")]
+    Http(String),
+}
 
 /// The client. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct HttpClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    resolver: Resolver,
+    tls: Tls,
+    settings: HttpSettings,
+    built: Mutex<Built>,
+}
+
+/// The library's client and the TLS configuration it was made with: when certificates change, so do the connections.
+struct Built {
+    config: Arc<ClientConfig>,
     client: Client,
-    response_bytes_max: usize,
 }
 
 impl fmt::Debug for HttpClient {
@@ -136,33 +159,55 @@ impl fmt::Debug for HttpClient {
     }
 }
 
+/// Our resolver under the library's trait.
+struct Names(Resolver);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.0.clone();
+        Box::pin(async move {
+            let resolved = resolver.lookup(name.as_str()).await?;
+            // Port 0 stands for the one of the URL.
+            let addresses = resolved.addresses.into_iter().map(|address| SocketAddr::new(IpAddr::V4(address), 0));
+            let addresses: Addrs = Box::new(addresses.collect::<Vec<_>>().into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
 impl HttpClient {
-    /// A client that resolves with `resolver` and trusts what `tls` trusts.
-    pub fn new<R>(resolver: Arc<R>, tls: ClientConfig, settings: &HttpSettings) -> Result<Self, BuildError>
-    where
-        R: reqwest::dns::Resolve + 'static,
-    {
-        let client = Client::builder()
-            .dns_resolver(resolver)
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(CONNECT_DEADLINE)
-            .pool_idle_timeout(IDLE_KEPT)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .user_agent(&settings.user_agent)
-            .build()
-            .map_err(|error| BuildError(chain(&error)))?;
-        Ok(Self { client, response_bytes_max: settings.response_bytes_max })
+    /// A client that resolves with `resolver` and trusts the web's authorities and those of `tls`.
+    pub fn new(resolver: Resolver, tls: TlsSettings, settings: HttpSettings) -> Result<Self, BuildError> {
+        let tls = Tls::new(tls)?;
+        let config = tls.config();
+        let client = build(&resolver, &config, &settings)?;
+        let built = Mutex::new(Built { config, client });
+        Ok(Self { inner: Arc::new(Inner { resolver, tls, settings, built }) })
+    }
+
+    fn client(&self) -> Result<Client, BuildError> {
+        let config = self.inner.tls.config();
+        let mut built = self.inner.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&config, &built.config) {
+            let client = build(&self.inner.resolver, &config, &self.inner.settings)?;
+            *built = Built { config, client };
+        }
+        Ok(built.client.clone())
     }
 
     /// Sends once. Dropping the future may leave the request half done at the target.
     pub async fn send(&self, request: Request) -> Result<Answer, TransportError> {
         let target = shown(&request.url);
+        if request.url.host_str().is_some_and(|host| host.starts_with('[')) {
+            let cause = "it is an IPv6 address, and this program dials IPv4 only".to_owned();
+            return Err(TransportError::NotSent { target, cause });
+        }
+        let client = match self.client() {
+            Ok(client) => client,
+            Err(error) => return Err(TransportError::NotSent { target, cause: error.to_string() }),
+        };
         let timeout = request.timeout;
-        match tokio::time::timeout(timeout, self.exchange(request)).await {
+        match tokio::time::timeout(timeout, self.exchange(&client, request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {
                 Err(TransportError::NotSent { target, cause: chain(&error) })
@@ -172,15 +217,15 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(&self, request: Request) -> Result<Answer, reqwest::Error> {
+    async fn exchange(&self, client: &Client, request: Request) -> Result<Answer, reqwest::Error> {
         let mut outgoing = reqwest::Request::new(request.method, request.url);
         *outgoing.headers_mut() = request.headers;
         *outgoing.body_mut() = request.body.map(reqwest::Body::from);
-        let mut response = self.client.execute(outgoing).await?;
+        let mut response = client.execute(outgoing).await?;
         let mut body = BytesMut::new();
         let mut cut_off = false;
         while let Some(chunk) = response.chunk().await? {
-            let room = self.response_bytes_max.saturating_sub(body.len());
+            let room = self.inner.settings.response_bytes_max.saturating_sub(body.len());
             body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
             if chunk.len() > room {
                 cut_off = true;
@@ -194,6 +239,22 @@ impl HttpClient {
             cut_off,
         })
     }
+}
+
+fn build(resolver: &Resolver, tls: &ClientConfig, settings: &HttpSettings) -> Result<Client, BuildError> {
+    Client::builder()
+        .dns_resolver(Arc::new(Names(resolver.clone())))
+        .tls_backend_preconfigured(tls.clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(CONNECT_DEADLINE)
+        .pool_idle_timeout(IDLE_KEPT)
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .user_agent(&settings.user_agent)
+        .build()
+        .map_err(|error| BuildError::Http(chain(&error)))
 }
 
 /// An error with its causes in one line. The URL is left out: it may hold a secret.
