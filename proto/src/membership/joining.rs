@@ -41,8 +41,10 @@ impl Membership {
         let preparing = if partitions.is_empty() {
             Preparing::Joining { not_before: now }
         } else {
-            let latest = now + self.config.rebalance_timeout;
-            let deadline = self.liveness.rebalance_fence().map_or(latest, |fence| fence.min(latest));
+            // Time for the join itself is left before the round could end without us.
+            let reserve = self.config.fence_margin.min(self.config.rebalance_timeout / 8);
+            let fence = self.liveness.rebalance_fence().unwrap_or(now + self.config.rebalance_timeout);
+            let deadline = fence.checked_sub(reserve).unwrap_or(now).max(now);
             Preparing::Revoking(self.start_revocation(partitions, deadline))
         };
         self.state = State::PreparingRebalance(preparing, reason);

@@ -243,18 +243,26 @@ impl Membership {
         if now < at {
             return;
         }
-        let joining = matches!(
-            self.state,
-            State::PreparingRebalance(Preparing::Joining { .. }, _) | State::CompletingRebalance(_)
-        );
-        if joining && cause == LostCause::RebalanceExpired {
+        if cause == LostCause::RebalanceExpired && self.is_rebalancing() {
             // The round may still come to its end with us in it; only what we had is in doubt.
-            return self.lose(cause);
+            self.lose(cause);
+            return self.stop_revoking(now);
         }
         if let Coordinator::Known(_) = self.coordinator {
             self.coordinator = Coordinator::Unknown { retry_at: now };
         }
         self.drop_membership(now, cause, Wake::At(now), RebalanceReason::Expired);
+    }
+
+    fn is_rebalancing(&self) -> bool {
+        matches!(self.state, State::PreparingRebalance(..) | State::CompletingRebalance(_))
+    }
+
+    /// Nothing is left to give up: on to the join.
+    fn stop_revoking(&mut self, now: Instant) {
+        if let State::PreparingRebalance(preparing @ Preparing::Revoking(_), _) = &mut self.state {
+            *preparing = Preparing::Joining { not_before: now };
+        }
     }
 
     /// Everything that is ours is lost.
