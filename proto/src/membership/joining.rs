@@ -95,6 +95,7 @@ impl Membership {
         let State::PreparingRebalance(_, reason) = &self.state else { return };
         let reason = cut_reason(&reason.to_string());
         self.joined_counts.clone_from(&self.counts);
+        self.claimed.clone_from(&self.owned);
         let ask = JoinAsk {
             call,
             identity: self.identity(),
@@ -226,6 +227,8 @@ impl Membership {
         let assigned: BTreeSet<TopicPartition> = assigned.into_iter().filter(ours).collect();
         let added: Vec<TopicPartition> = assigned.difference(&self.owned).cloned().collect();
         let taken_away: Vec<TopicPartition> = self.owned.difference(&assigned).cloned().collect();
+        // What was lost since the join counts too: the leader withholds it until we come without it.
+        let awaited = self.claimed.difference(&assigned).count();
         self.owned.extend(added.iter().cloned());
         self.outputs.push_back(Output::Assign(Assigned {
             added,
@@ -233,11 +236,10 @@ impl Membership {
             generation: self.generation,
             member_id: Arc::clone(&self.member_id),
         }));
-        if taken_away.is_empty() {
+        if awaited == 0 && taken_away.is_empty() {
             self.state = State::Stable;
         } else {
-            let reason = RebalanceReason::PartitionsRevoked(taken_away.len());
-            self.revoke_then_join(now, taken_away, reason);
+            self.revoke_then_join(now, taken_away, RebalanceReason::PartitionsRevoked(awaited));
         }
     }
 

@@ -75,6 +75,8 @@ pub struct Membership {
     /// What the group chose at the last join.
     assignor: Option<AssignorKind>,
     owned: BTreeSet<TopicPartition>,
+    /// What the last join said that we own.
+    claimed: BTreeSet<TopicPartition>,
     /// The last assignment and its generation, which "sticky" tells the leader.
     previous: (Vec<TopicPartition>, Generation),
     liveness: Liveness,
@@ -101,6 +103,7 @@ impl Membership {
             synced: Generation::NONE,
             assignor: None,
             owned: BTreeSet::new(),
+            claimed: BTreeSet::new(),
             previous: (Vec::new(), Generation::NONE),
             liveness: Liveness::new(config.session_timeout, config.rebalance_timeout, config.fence_margin),
             next_heartbeat: now,

@@ -515,3 +515,18 @@ fn kip_814_a_leader_that_must_not_assign_syncs_with_nothing() {
     rig.give(Input::Answered(ask.call.id, Answer::Joined(answer)));
     assert!(rig.sync_ask().assignments.is_empty());
 }
+
+#[test]
+fn what_was_claimed_and_lost_before_the_sync_is_let_go_in_another_round() {
+    let mut rig = Rig::stable(config(AssignorKind::CooperativeSticky), &[0]);
+    rig.pass(SECOND);
+    for _ in 0..62 {
+        rig.answer_heartbeat(ErrorCode::RebalanceInProgress);
+        rig.pass(SECOND);
+    }
+    assert_eq!(rig.lost().1, LostCause::RebalanceExpired);
+    rig.answer_join(2);
+    rig.answer_sync(&[]);
+    let claim = Subscription::decode(&rig.join_ask().protocols[0].1).unwrap();
+    assert_eq!(claim.owned, []);
+}
