@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 /// Owns the thread; dropping it ends the thread and closes what lives there.
+#[derive(Debug)]
 pub(crate) struct Background {
     handle: Handle,
     /// Never sent on: its drop is the signal.

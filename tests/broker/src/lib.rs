@@ -1,8 +1,8 @@
 //! An in-process Kafka broker double on loopback, with fault injection.
 //!
 //! What lives here: a [`Cluster`] of one or more brokers that speak the Kafka protocol over real TCP, plain or TLS, with
-//! or without SASL. It runs on a thread and a clock of its own, so a test may block, pause its own clock or use any
-//! runtime without disturbing it.
+//! or without SASL; a DNS server double ([`dns`]); an HTTP target double ([`target`]). Each runs on a thread and a clock of
+//! its own, so a test may block, pause its own clock or use any runtime without disturbing it.
 //!
 //! What is promised: answers and error codes are those a Kafka 4 broker gives on the same request; group membership is
 //! the real classic protocol with real timers; one request at a time is in process per connection, as in Kafka.
@@ -25,6 +25,7 @@ mod background;
 mod batch;
 mod cluster;
 mod connection;
+pub mod dns;
 mod fault;
 mod group;
 mod journal;
@@ -32,6 +33,7 @@ mod log;
 mod node;
 mod sasl;
 mod state;
+pub mod target;
 mod tls;
 mod topic;
 mod wire;

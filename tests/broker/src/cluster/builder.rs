@@ -8,7 +8,7 @@ use std::time::Duration;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::VersionRange;
 
-use super::{BackgroundHandle, Cluster, Inner};
+use super::{Cluster, Inner};
 use crate::background::Background;
 use crate::group::{self, GroupSettings};
 use crate::node::{self, Node};
@@ -212,6 +212,6 @@ impl Builder {
             node::listen(&shared, id, address).expect("a loopback address to listen on");
         }
         shared.runtime.spawn(group::run_clock(Arc::clone(&shared)));
-        Cluster { inner: Arc::new(Inner { shared, authority, _background: BackgroundHandle(background) }) }
+        Cluster { inner: Arc::new(Inner { shared, authority, _background: background }) }
     }
 }

@@ -32,16 +32,7 @@ pub struct Cluster {
 struct Inner {
     shared: Arc<Shared>,
     authority: Option<(Authority, CertificateFile, Vec<String>)>,
-    _background: BackgroundHandle,
-}
-
-/// Keeps the thread; named so that `Debug` says nothing of it.
-struct BackgroundHandle(#[expect(dead_code, reason = "held for its drop")] Background);
-
-impl std::fmt::Debug for BackgroundHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Background")
-    }
+    _background: Background,
 }
 
 impl Cluster {
