@@ -66,3 +66,39 @@ pub(super) fn compress(input: &[u8]) -> Result<Vec<u8>, CompressionError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::tests::{assert_malformed, text, unpacked};
+
+    #[test]
+    fn members_one_after_the_other_are_one_text() {
+        let members = [compress(&text(70_000)).unwrap(), compress(b"").unwrap(), compress(b"the end").unwrap()];
+        assert_eq!(unpacked(Codec::Gzip, &members.concat()).unwrap(), [&text(70_000)[..], b"the end"].concat());
+    }
+
+    #[test]
+    fn what_follows_the_last_member_is_ignored() {
+        let padded = [&compress(b"text").unwrap()[..], &[0; 9]].concat();
+        assert_eq!(unpacked(Codec::Gzip, &padded).unwrap(), b"text");
+    }
+
+    #[test]
+    fn a_member_that_breaks_off_is_not_mistaken_for_padding() {
+        let member = compress(b"text").unwrap();
+        assert_malformed(Codec::Gzip, &[&member[..], &member[..10]].concat(), "ends early");
+    }
+
+    #[test]
+    fn checksum_and_length_of_a_member_are_checked() {
+        let member = compress(b"text").unwrap();
+        for from_the_end in [1, 5] {
+            let mut changed = member.clone();
+            let at = changed.len() - from_the_end;
+            changed[at] ^= 1;
+            assert_malformed(Codec::Gzip, &changed, "gzip data is malformed");
+        }
+        assert_malformed(Codec::Gzip, b"no gzip at all", "gzip data is malformed");
+    }
+}

@@ -166,3 +166,89 @@ pub(super) fn compress(input: &[u8]) -> Result<Vec<u8>, CompressionError> {
 fn malformed(cause: impl std::fmt::Display) -> CompressionError {
     CompressionError::malformed(Codec::Lz4, cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::tests::{assert_malformed, text, unpacked};
+
+    fn written(frame: FrameInfo, text: &[u8]) -> Vec<u8> {
+        let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn every_variant_of_the_frame_is_read() {
+        let text = text(600_000);
+        for block_size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB] {
+            for mode in [BlockMode::Independent, BlockMode::Linked] {
+                for checksums in [false, true] {
+                    let frame = FrameInfo::new().block_size(block_size).block_mode(mode);
+                    let frame = frame.block_checksums(checksums).content_checksum(checksums);
+                    let frame = frame.content_size(checksums.then_some(600_000));
+                    assert!(unpacked(Codec::Lz4, &written(frame, &text)).unwrap() == text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_linked_frame_behind_another_does_not_reach_into_it() {
+        let linked = || FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Linked);
+        let frames = [written(linked(), &text(150_000)), written(linked(), &text(150_000))].concat();
+        assert!(unpacked(Codec::Lz4, &frames).unwrap() == text(150_000).repeat(2));
+    }
+
+    #[test]
+    fn bytes_that_do_not_compress_are_stored() {
+        let next = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        let states = std::iter::successors(Some(1_u64), next);
+        let noise: Vec<u8> = states.map(|state| state.to_be_bytes()[0]).take(9000).collect();
+        let packed = compress(&noise).unwrap();
+        assert_eq!(packed[10] & 0x80, 0x80, "the first block is stored");
+        assert_eq!(unpacked(Codec::Lz4, &packed).unwrap(), noise);
+    }
+
+    #[test]
+    fn frames_that_are_to_be_skipped_are() {
+        let skippable = [0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 9, 9, 9];
+        let frames = [&skippable[..], &compress(b"one ").unwrap(), &skippable, &compress(b"two").unwrap()].concat();
+        assert_eq!(unpacked(Codec::Lz4, &frames).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn every_checksum_is_checked() {
+        let frame = FrameInfo::new().block_size(BlockSize::Max64KB).block_checksums(true).content_checksum(true);
+        let good = written(frame, b"some text some text some text");
+        let changed = |at: usize| {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            changed
+        };
+        assert_malformed(Codec::Lz4, &changed(6), "a frame's header");
+        // From the end: content checksum, end mark, block checksum, four bytes each.
+        assert_malformed(Codec::Lz4, &changed(good.len() - 1), "the content");
+        assert_malformed(Codec::Lz4, &changed(good.len() - 9), "a block");
+    }
+
+    #[test]
+    fn what_the_format_forbids_is_refused() {
+        assert_malformed(Codec::Lz4, b"no frame at all", "magic");
+        let with_flags = |flags: u8, sizes: u8| [4, 0x22, 0x4d, 0x18, flags, sizes, 0, 0, 0, 0, 0];
+        assert_malformed(Codec::Lz4, &with_flags(0x20, 0x40), "version");
+        assert_malformed(Codec::Lz4, &with_flags(0x62, 0x40), "reserved");
+        assert_malformed(Codec::Lz4, &with_flags(0x61, 0x40), "dictionary");
+        assert_malformed(Codec::Lz4, &with_flags(0x60, 0x30), "block size");
+        let behind = [&compress(b"text").unwrap()[..], b"and more"].concat();
+        assert_malformed(Codec::Lz4, &behind, "magic");
+    }
+
+    #[test]
+    fn a_content_size_that_is_not_true_is_an_error() {
+        let mut packed = written(FrameInfo::new().content_size(Some(4)), b"text");
+        packed[6] = 5;
+        packed[14] = XxHash32::oneshot(0, &packed[4..14]).to_le_bytes()[1];
+        assert_malformed(Codec::Lz4, &packed, "as long as");
+    }
+}

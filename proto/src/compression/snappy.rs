@@ -63,3 +63,38 @@ pub(super) fn compress_xerial(input: &[u8]) -> Result<Vec<u8>, CompressionError>
 fn malformed(cause: impl std::fmt::Display) -> CompressionError {
     CompressionError::malformed(Codec::Snappy, cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::tests::{assert_malformed, text, unpacked};
+
+    #[test]
+    fn raw_and_framed_give_the_same_text() {
+        let text = text(100_000);
+        assert_eq!(unpacked(Codec::Snappy, &compress_raw(&text).unwrap()).unwrap(), text);
+        assert_eq!(unpacked(Codec::Snappy, &compress_xerial(&text).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn streams_that_were_joined_are_one_text() {
+        let joined =
+            [compress_xerial(b"one ").unwrap(), compress_xerial(b"").unwrap(), compress_xerial(b"two").unwrap()];
+        assert_eq!(unpacked(Codec::Snappy, &joined.concat()).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn a_length_that_its_bytes_cannot_hold_is_refused_before_any_memory_is_taken() {
+        // 0xffffffff bytes from two.
+        assert_malformed(Codec::Snappy, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], "claims more");
+    }
+
+    #[test]
+    fn block_lengths_are_checked() {
+        let mut framed = compress_xerial(b"text").unwrap();
+        framed[16] = 0xff;
+        assert_malformed(Codec::Snappy, &framed, "negative");
+        framed[16] = 0x7f;
+        assert_malformed(Codec::Snappy, &framed, "ends early");
+    }
+}
