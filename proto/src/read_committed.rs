@@ -6,7 +6,9 @@
 //! outside of transactions and of producers not named always count. Absent: the last stable offset, which bounds what
 //! a fetch returns; the position moves past control and aborted batches too.
 
-use std::collections::{HashMap, HashSet};
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::Offset;
 use crate::record::{BatchHeader, ControlType};
@@ -15,22 +17,22 @@ use crate::record::{BatchHeader, ControlType};
 #[derive(Clone, Debug, Default)]
 pub struct AbortedTransactions {
     /// Where the transactions of a producer begin, the first one last.
-    begins: HashMap<i64, Vec<Offset>>,
+    begins: BTreeMap<i64, Vec<Offset>>,
     /// Producers whose batches do not count, until their abort marker.
-    aborting: HashSet<i64>,
+    aborting: BTreeSet<i64>,
 }
 
 impl AbortedTransactions {
     /// From the response's list of producer ids and first offsets, in any order.
     pub fn new(aborted: impl IntoIterator<Item = (i64, Offset)>) -> Self {
-        let mut begins: HashMap<i64, Vec<Offset>> = HashMap::new();
+        let mut begins: BTreeMap<i64, Vec<Offset>> = BTreeMap::new();
         for (producer_id, first_offset) in aborted {
             begins.entry(producer_id).or_default().push(first_offset);
         }
         for offsets in begins.values_mut() {
             offsets.sort_unstable_by(|one, other| other.cmp(one));
         }
-        Self { begins, aborting: HashSet::new() }
+        Self { begins, aborting: BTreeSet::new() }
     }
 
     /// Whether the records of the next batch are to be left out because their transaction was aborted. `control` is

@@ -4,6 +4,8 @@
 //! an error nothing has been consumed by the failed call. Varints are Kafka's: zig-zag, little end first, as in
 //! Protocol Buffers. Absent: the framing of requests and responses.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use thiserror::Error;
 
 /// What is wrong with bytes that should hold a number or a slice.

@@ -8,6 +8,8 @@
 //! Names and passwords are prepared by `SASLprep` (RFC 4013), which leaves printable ASCII as it is. Kafka's own code
 //! does not prepare them: one that `SASLprep` changes (compatibility forms, no-break spaces) must be stored prepared.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod attributes;
 
 use std::borrow::Cow;

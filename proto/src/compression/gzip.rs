@@ -55,7 +55,7 @@ fn length(bytes: u64) -> usize {
 
 pub(super) fn compress(input: &[u8]) -> Result<Vec<u8>, CompressionError> {
     let mut deflate = Compress::new_gzip(Compression::default(), WINDOW_BITS);
-    let mut out = Vec::with_capacity(input.len() / 2 + 64);
+    let mut out = Vec::with_capacity((input.len() / 2).max(64));
     loop {
         let read = length(deflate.total_in());
         let rest = input.get(read..).unwrap_or_default();

@@ -4,6 +4,8 @@
 //! really hold; a bomb costs an error. The working memory is kept from call to call, so that the steady state allocates
 //! once per batch, the result; gzip needs its window besides. Absent: levels as settings; Kafka's defaults are used, or the nearest the codec has.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod gzip;
 mod lz4;
 mod snappy;

@@ -12,6 +12,8 @@ use crate::reader::Reader;
 const MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 /// Version and lowest compatible version, both 1.
 const VERSIONS: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 1];
+/// Magic and versions.
+const HEADER_BYTES: usize = MAGIC.len() + VERSIONS.len();
 const BLOCK_BYTES: usize = 32 << 10;
 /// A copy of three bytes gives at most 64: nothing in Snappy grows faster.
 const EXPANSION_MAX: usize = 22;
@@ -24,7 +26,7 @@ pub(super) fn decompress(input: &[u8], out: &mut Scratch) -> Result<(), Compress
     let short = |_| malformed("a block ends early");
     while !reader.is_empty() {
         if reader.rest().starts_with(MAGIC) {
-            reader.take(MAGIC.len() + VERSIONS.len()).map_err(short)?;
+            reader.take(HEADER_BYTES).map_err(short)?;
             continue;
         }
         let length =

@@ -354,6 +354,7 @@ mod tests {
         assert_eq!(encode_batch(&past_the_end, [at(1)], &mut out), Err(EncodeError::OffsetDelta(1)));
     }
 
+    type BorrowedHeader<'a> = (&'a [u8], Option<&'a [u8]>);
     type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
     type Owned = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<OwnedHeader>);
 
@@ -379,7 +380,7 @@ mod tests {
                 timestamps: append_time.map_or(Timestamps::Create, Timestamps::LogAppend),
                 ..EncodeOptions::default()
             };
-            let headers: Vec<Vec<(&[u8], Option<&[u8]>)>> =
+            let headers: Vec<Vec<BorrowedHeader<'_>>> =
                 records.iter().map(|(.., headers)| headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect()).collect();
             let new = records.iter().zip(&headers).map(|((timestamp_ms, key, value, _), headers)| NewRecord {
                 timestamp_ms: *timestamp_ms,

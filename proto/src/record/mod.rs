@@ -6,6 +6,8 @@
 //! per record, and no length from the wire ever sizes one. Absent: message formats 0 and 1, which are reported and
 //! stepped over, and the request that fetched the bytes.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod batch;
 mod encode;
 mod frame;
