@@ -16,10 +16,14 @@ use kafka_proto::id::{Generation, Offset, TopicPartition};
 /// No deadline: the member has no session yet, so nothing can be owned that would depend on it.
 const NO_DEADLINE: u64 = u64::MAX;
 
-/// The origin of every instant that is stored in an atomic; taken once, at the first use in the process.
+/// The origin of every instant that is stored in an atomic. Somewhat before the first use, so that an instant taken just
+/// before it is not the same as one taken long ago.
 fn base() -> Instant {
     static BASE: OnceLock<Instant> = OnceLock::new();
-    *BASE.get_or_init(Instant::now)
+    *BASE.get_or_init(|| {
+        let now = Instant::now();
+        now.checked_sub(Duration::from_mins(1)).unwrap_or(now)
+    })
 }
 
 /// Nanoseconds since [`base`], saturating (584 years).
@@ -34,8 +38,6 @@ pub(crate) struct SessionFence(AtomicU64);
 impl SessionFence {
     /// A fence without a deadline.
     pub(crate) fn new() -> Self {
-        // Taking the base now keeps every later instant after it.
-        base();
         Self(AtomicU64::new(NO_DEADLINE))
     }
 

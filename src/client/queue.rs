@@ -334,3 +334,155 @@ impl Popped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use kafka_proto::id::Generation;
+    use kafka_proto::record::{Batches, EncodeOptions, NewRecord, encode_batch};
+
+    use super::*;
+    use crate::client::ownership::SessionFence;
+
+    const LIMITS: Limits = Limits { partition_bytes: 2_000, total_bytes: 10_000 };
+
+    fn owner(partition: i32, epoch: u64) -> Ownership {
+        let name = TopicPartition::new("t", partition);
+        Ownership::new(name, Generation(1), epoch, Arc::new(SessionFence::new()))
+    }
+
+    fn batch(base: i64) -> Item {
+        let options = EncodeOptions { base_offset: Offset(base), ..EncodeOptions::default() };
+        let mut bytes = Vec::new();
+        encode_batch(&options, [NewRecord::default()].into_iter(), &mut bytes).unwrap();
+        let raw = Batches::new(Bytes::from(bytes)).next().unwrap().unwrap();
+        Item::Batch { raw, from: Offset(base), bytes: 1_000 }
+    }
+
+    fn gap(from: i64, next: i64) -> Item {
+        Item::Gap { from: Offset(from), next: Offset(next), leader_epoch: LeaderEpoch(1) }
+    }
+
+    /// What is popped, as text: partition and offset.
+    fn popped(queues: &Queues) -> Option<String> {
+        Some(match queues.pop()? {
+            Popped::Event(event) => format!("{event:?}"),
+            Popped::Batch { ownership, from, .. } => format!("{} {from}", ownership.partition()),
+            Popped::Gap { ownership, from, next, .. } => format!("{} {from}..{next}", ownership.partition()),
+        })
+    }
+
+    fn all(queues: &Queues) -> Vec<String> {
+        std::iter::from_fn(|| popped(queues)).collect()
+    }
+
+    #[test]
+    fn partitions_take_turns_so_that_a_long_queue_holds_up_nobody() {
+        let queues = Queues::new(LIMITS);
+        let (first, second) = (owner(0, 1), owner(1, 2));
+        queues.open(first.clone());
+        queues.open(second.clone());
+        for offset in 0..3 {
+            assert!(queues.push(&first, batch(offset)));
+        }
+        assert!(queues.push(&second, batch(7)));
+        assert_eq!(all(&queues), ["t-0 0", "t-1 7", "t-0 1", "t-0 2"]);
+        assert_eq!(queues.buffered_total(), 0);
+    }
+
+    #[test]
+    fn events_of_the_group_come_before_records_and_notices_among_them() {
+        let queues = Queues::new(LIMITS);
+        let owner = owner(0, 1);
+        queues.open(owner.clone());
+        queues.push(&owner, batch(0));
+        let partition = owner.partition().clone();
+        let reset = Event::Truncated { partition, position: Offset(1), diverged_at: Offset(1) };
+        queues.push(&owner, Item::Notice(reset));
+        queues.push(&owner, batch(1));
+        queues.push_event(Event::Assigned { partitions: Vec::new() });
+        let order = all(&queues);
+        assert!(order[0].starts_with("Assigned") && order[2].starts_with("Truncated"), "{order:?}");
+        assert_eq!((order[1].as_str(), order[3].as_str()), ("t-0 0", "t-0 1"));
+    }
+
+    #[test]
+    fn a_late_response_for_an_earlier_assignment_is_discarded() {
+        let queues = Queues::new(LIMITS);
+        let (before, after) = (owner(0, 1), owner(0, 2));
+        queues.open(before.clone());
+        queues.push(&before, batch(0));
+        queues.open(after.clone());
+        assert!(!queues.push(&before, batch(1)));
+        assert_eq!(queues.room(&before), Room::Closed);
+        assert!(queues.push(&after, batch(5)));
+        assert_eq!(all(&queues), ["t-0 5"]);
+        queues.close(&before);
+        assert_eq!(queues.room(&after), Room::Free);
+    }
+
+    #[test]
+    fn a_pause_keeps_what_was_fetched_and_gives_it_back_in_order() {
+        let queues = Queues::new(LIMITS);
+        let (first, second) = (owner(0, 1), owner(1, 2));
+        queues.open(first.clone());
+        queues.open(second.clone());
+        queues.push(&first, batch(0));
+        queues.pause(std::slice::from_ref(first.partition()));
+        queues.push(&first, batch(1));
+        queues.push(&second, batch(9));
+        assert_eq!(all(&queues), ["t-1 9"]);
+        assert_eq!(queues.room(&first), Room::Paused);
+        queues.resume(std::slice::from_ref(first.partition()));
+        assert_eq!(all(&queues), ["t-0 0", "t-0 1"]);
+    }
+
+    #[test]
+    fn a_full_partition_says_so_and_makes_room_when_half_is_taken() {
+        let queues = Queues::new(LIMITS);
+        let owner = owner(0, 1);
+        queues.open(owner.clone());
+        queues.push(&owner, batch(0));
+        assert_eq!(queues.room(&owner), Room::Free);
+        queues.push(&owner, batch(1));
+        assert_eq!(queues.room(&owner), Room::Full);
+        assert_eq!(queues.total_room(), 10_000 - 2 * (1_000 + OVERHEAD_BYTES));
+        assert!(queues.pop().is_some() && queues.pop().is_some());
+        assert_eq!((queues.room(&owner), queues.buffered_total()), (Room::Free, 0));
+    }
+
+    #[test]
+    fn gaps_that_follow_each_other_are_one_and_cost_one() {
+        let queues = Queues::new(LIMITS);
+        let owner = owner(0, 1);
+        queues.open(owner.clone());
+        queues.push(&owner, gap(0, 5));
+        queues.push(&owner, gap(5, 9));
+        assert_eq!(queues.buffered_total(), OVERHEAD_BYTES);
+        assert_eq!(all(&queues), ["t-0 0..9"]);
+        assert_eq!(queues.buffered_total(), 0);
+    }
+
+    #[test]
+    fn a_truncation_drops_what_is_not_part_of_the_log_any_more() {
+        let queues = Queues::new(LIMITS);
+        let owner = owner(0, 1);
+        queues.open(owner.clone());
+        for offset in 0..4 {
+            queues.push(&owner, batch(offset));
+        }
+        queues.truncate(&owner, Offset(2));
+        assert_eq!(all(&queues), ["t-0 0", "t-0 1"]);
+        assert_eq!(queues.buffered_total(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_arrival_before_the_wait_is_not_missed() {
+        let queues = Queues::new(LIMITS);
+        queues.push_event(Event::Assigned { partitions: Vec::new() });
+        queues.arrived().await;
+        assert!(queues.pop().is_some());
+    }
+}

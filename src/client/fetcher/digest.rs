@@ -171,3 +171,142 @@ fn unknown_codec(raw: &RawBatch, codec: u8) -> Damage {
     let what = format!("the record batch at offset {} has the unknown compression {codec}", raw.header.base_offset);
     Damage { what, last: Some(raw.header.last_offset()), kind: DamageKind::UnknownCodec }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_proto::compression::Codec;
+    use kafka_proto::id::LeaderEpoch;
+    use kafka_proto::record::{EncodeOptions, Marker, NewRecord, Producer, encode_batch, encode_marker};
+
+    use super::*;
+
+    const AT_ZERO: Position = Position { offset: Offset(0), leader_epoch: LeaderEpoch::UNKNOWN };
+
+    fn options(base: i64) -> EncodeOptions {
+        EncodeOptions { base_offset: Offset(base), leader_epoch: LeaderEpoch(3), ..EncodeOptions::default() }
+    }
+
+    fn batch(options: &EncodeOptions, records: usize, out: &mut Vec<u8>) {
+        let record = NewRecord { value: Some(b"v"), ..NewRecord::default() };
+        encode_batch(options, std::iter::repeat_n(record, records), out).unwrap();
+    }
+
+    fn transactional(base: i64, id: i64) -> EncodeOptions {
+        EncodeOptions { producer: Producer::Transactional { id, epoch: 0, base_sequence: 0 }, ..options(base) }
+    }
+
+    fn read(at: Position, bytes: Vec<u8>, aborted: &[(i64, Offset)]) -> Digest {
+        digest(at, Bytes::from(bytes), aborted.to_vec(), IsolationLevel::ReadCommitted)
+    }
+
+    /// `b` for a batch, `g` for a gap, with the offset it starts at.
+    fn shape(digest: &Digest) -> Vec<(char, i64)> {
+        let of = |item: &Item| match item {
+            Item::Batch { from, .. } => ('b', from.get()),
+            Item::Gap { from, .. } => ('g', from.get()),
+            Item::Notice(_) => ('n', -1),
+        };
+        digest.items.iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_position_follows_the_last_offset_delta_and_not_the_records() {
+        let mut bytes = Vec::new();
+        batch(&EncodeOptions { last_offset_delta: Some(9), ..options(0) }, 2, &mut bytes);
+        let read = read(AT_ZERO, bytes, &[]);
+        assert_eq!(read.next, Position { offset: Offset(10), leader_epoch: LeaderEpoch(3) });
+        assert_eq!(read.end, End::Whole);
+    }
+
+    #[test]
+    fn an_empty_batch_is_a_gap_that_counts() {
+        let mut bytes = Vec::new();
+        batch(&EncodeOptions { last_offset_delta: Some(4), ..options(0) }, 0, &mut bytes);
+        batch(&options(5), 1, &mut bytes);
+        let read = read(AT_ZERO, bytes, &[]);
+        assert_eq!(shape(&read), [('g', 0), ('b', 5)]);
+        assert_eq!(read.next.offset, Offset(6));
+    }
+
+    #[test]
+    fn batches_below_the_position_are_left_out_and_one_across_it_is_kept() {
+        let mut bytes = Vec::new();
+        batch(&options(0), 5, &mut bytes);
+        batch(&options(5), 5, &mut bytes);
+        let at = Position { offset: Offset(7), leader_epoch: LeaderEpoch(3) };
+        let read = read(at, bytes, &[]);
+        assert_eq!(shape(&read), [('b', 7)]);
+        assert_eq!(read.next.offset, Offset(10));
+    }
+
+    #[test]
+    fn an_aborted_transaction_and_its_marker_become_gaps() {
+        let mut bytes = Vec::new();
+        batch(&transactional(0, 7), 3, &mut bytes);
+        batch(&transactional(3, 8), 2, &mut bytes);
+        let marker = |offset, producer_id, control| Marker {
+            offset: Offset(offset),
+            leader_epoch: LeaderEpoch(3),
+            timestamp_ms: 0,
+            producer_id,
+            producer_epoch: 0,
+            control,
+            coordinator_epoch: 0,
+        };
+        encode_marker(&marker(5, 7, ControlType::Abort), &mut bytes).unwrap();
+        encode_marker(&marker(6, 8, ControlType::Commit), &mut bytes).unwrap();
+        batch(&transactional(7, 7), 1, &mut bytes);
+        let read = read(AT_ZERO, bytes, &[(7, Offset(0))]);
+        assert_eq!(shape(&read), [('g', 0), ('b', 3), ('g', 5), ('g', 6), ('b', 7)]);
+        assert_eq!(read.next.offset, Offset(8));
+    }
+
+    #[test]
+    fn a_cut_off_tail_is_no_error_and_alone_it_is_too_large() {
+        let mut bytes = Vec::new();
+        batch(&options(0), 1, &mut bytes);
+        let first = bytes.len();
+        batch(&options(1), 9, &mut bytes);
+        bytes.truncate(bytes.len() - 1);
+        let both = read(AT_ZERO, bytes.clone(), &[]);
+        assert_eq!((shape(&both), both.end), (vec![('b', 0)], End::Whole));
+        let tail = read(AT_ZERO, bytes.split_off(first), &[]);
+        assert_eq!((tail.next, tail.end), (AT_ZERO, End::TooLarge));
+    }
+
+    #[test]
+    fn a_corrupt_batch_ends_the_share_and_what_was_before_it_is_kept() {
+        let mut bytes = Vec::new();
+        batch(&options(0), 2, &mut bytes);
+        let second = bytes.len();
+        batch(&options(2), 2, &mut bytes);
+        batch(&options(4), 2, &mut bytes);
+        bytes[second + 65] ^= 1;
+        let read = read(AT_ZERO, bytes, &[]);
+        assert_eq!(shape(&read), [('b', 0)]);
+        assert_eq!(read.next.offset, Offset(2));
+        let End::Damaged(damage) = read.end else { panic!("{:?}", read.end) };
+        assert_eq!((damage.last, damage.kind), (Some(Offset(3)), DamageKind::Corrupt));
+        assert!(damage.may_heal() && damage.may_skip());
+    }
+
+    #[test]
+    fn an_unknown_codec_neither_heals_nor_may_be_skipped() {
+        let mut bytes = Vec::new();
+        batch(&EncodeOptions { codec: Codec::Zstd, ..options(0) }, 2, &mut bytes);
+        bytes[22] |= 0b111;
+        let crc = crc_of(&bytes);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        let End::Damaged(damage) = read(AT_ZERO, bytes, &[]).end else { panic!("not damaged") };
+        assert_eq!(damage.kind, DamageKind::UnknownCodec);
+        assert!(!damage.may_heal() && !damage.may_skip());
+    }
+
+    /// CRC-32C, bit by bit: the library's is not a dependency of this package.
+    fn crc_of(batch: &[u8]) -> u32 {
+        let step = |crc: u32, byte: &u8| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0x82F6_3B78 })
+        };
+        !batch[21..].iter().fold(!0, step)
+    }
+}

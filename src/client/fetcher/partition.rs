@@ -374,3 +374,231 @@ impl Partition {
         self.retry.reset();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kafka_proto::id::Generation;
+
+    use super::*;
+    use crate::client::fetcher::digest::DamageKind;
+    use crate::client::ownership::SessionFence;
+
+    fn policies(reset: AutoOffsetReset, corrupt: CorruptBatchPolicy) -> Policies {
+        let retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        Policies { reset, corrupt, fetch_bytes: 1_000, fetch_bytes_cap: 3_000, retry }
+    }
+
+    fn partition(origin: Origin) -> Partition {
+        let name = TopicPartition::new("t", 0);
+        let ownership = Ownership::new(name, Generation(1), 1, Arc::new(SessionFence::new()));
+        let mut partition =
+            Partition::new(ownership, origin, &policies(AutoOffsetReset::Latest, CorruptBatchPolicy::Park));
+        partition.leader_is(Some(leader(1, 5)));
+        partition
+    }
+
+    fn leader(id: i32, epoch: i32) -> Leader {
+        Leader { id: BrokerId(id), epoch: LeaderEpoch(epoch) }
+    }
+
+    fn at(offset: i64, epoch: i32) -> Position {
+        Position { offset: Offset(offset), leader_epoch: LeaderEpoch(epoch) }
+    }
+
+    fn fetching(offset: i64, epoch: i32) -> Partition {
+        let mut partition = partition(Origin::Known);
+        partition.stage = Stage::Fetching(at(offset, epoch));
+        partition
+    }
+
+    fn notice(effects: &[Effect]) -> &Event {
+        let found = effects.iter().find_map(|effect| match effect {
+            Effect::Push(Item::Notice(event)) => Some(event),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("no event in {effects:?}"))
+    }
+
+    fn corrupt(last: Option<i64>) -> Damage {
+        Damage { what: "crc".to_owned(), last: last.map(Offset), kind: DamageKind::Corrupt }
+    }
+
+    #[test]
+    fn a_committed_offset_is_validated_at_the_leader_before_it_is_used() {
+        let mut partition = partition(Origin::Known);
+        partition.committed(Some(at(7, 4)), AutoOffsetReset::Latest, 0);
+        assert_eq!(partition.stage, Stage::Validating(at(7, 4)));
+        assert!(partition.validated(Some(at(20, 4))).is_empty());
+        assert_eq!(partition.stage, Stage::Fetching(at(7, 4)));
+    }
+
+    #[test]
+    fn a_committed_offset_without_an_epoch_is_never_asked_about() {
+        let mut partition = partition(Origin::Known);
+        partition.committed(Some(at(7, -1)), AutoOffsetReset::Latest, 0);
+        assert_eq!(partition.stage, Stage::Fetching(at(7, -1)));
+        partition.leader_is(Some(leader(2, 6)));
+        assert_eq!(partition.stage, Stage::Fetching(at(7, -1)));
+    }
+
+    #[test]
+    fn no_committed_offset_resets_by_the_policy_with_an_event() {
+        let mut partition = partition(Origin::Known);
+        partition.committed(None, AutoOffsetReset::Latest, 0);
+        assert_eq!(partition.wants_offset(), Some(OffsetSpec::Latest));
+        let effects = partition.listed(Some(at(42, 3)), AutoOffsetReset::Latest, 0);
+        let Event::OffsetReset { from: None, to: Offset(42), cause: ResetCause::NoCommittedOffset, .. } =
+            notice(&effects)
+        else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(partition.position(), Some(Offset(42)));
+    }
+
+    #[test]
+    fn a_partition_that_appeared_later_starts_at_its_beginning_whatever_the_policy() {
+        let mut partition = partition(Origin::New);
+        partition.committed(None, AutoOffsetReset::Latest, 0);
+        assert_eq!(partition.wants_offset(), Some(OffsetSpec::Earliest));
+        let effects = partition.listed(Some(at(0, 0)), AutoOffsetReset::Latest, 0);
+        assert!(matches!(notice(&effects), Event::OffsetReset { cause: ResetCause::NewPartition, .. }));
+    }
+
+    #[test]
+    fn a_reset_by_age_without_a_record_so_young_goes_to_the_end() {
+        let mut partition = partition(Origin::Known);
+        let policy = AutoOffsetReset::ByDuration(Duration::from_secs(900));
+        partition.committed(None, policy, 1_000_000);
+        assert_eq!(partition.wants_offset(), Some(OffsetSpec::Timestamp(100_000)));
+        assert!(partition.listed(None, policy, 1_000_000).is_empty());
+        assert_eq!(partition.wants_offset(), Some(OffsetSpec::Latest));
+    }
+
+    #[test]
+    fn without_a_policy_the_partition_is_parked_by_name() {
+        let mut partition = partition(Origin::Known);
+        partition.committed(None, AutoOffsetReset::None, 0);
+        let cause = ParkCause::NoResetPolicy { from: None };
+        assert_eq!(partition.stage, Stage::Parked { at: None, cause });
+    }
+
+    #[test]
+    fn out_of_range_below_the_start_and_above_the_end_are_different_causes() {
+        for (position, expected) in [
+            (5, ResetCause::BelowLogStart { log_start: Offset(10) }),
+            (99, ResetCause::AboveLogEnd { log_end: Offset(20) }),
+        ] {
+            let mut partition = fetching(position, 5);
+            partition.out_of_range(at(position, 5));
+            assert_eq!(partition.wants_offset(), Some(OffsetSpec::Earliest));
+            partition.listed(Some(at(10, 0)), AutoOffsetReset::Latest, 0);
+            assert_eq!(partition.wants_offset(), Some(OffsetSpec::Latest));
+            partition.listed(Some(at(20, 0)), AutoOffsetReset::Latest, 0);
+            let effects = partition.listed(Some(at(20, 0)), AutoOffsetReset::Latest, 0);
+            let Event::OffsetReset { from, to: Offset(20), cause, .. } = notice(&effects) else {
+                panic!("{effects:?}")
+            };
+            assert_eq!((*from, *cause), (Some(Offset(position)), expected));
+        }
+    }
+
+    #[test]
+    fn a_position_that_is_in_range_after_all_is_kept_without_its_epoch() {
+        let mut partition = fetching(15, 5);
+        partition.out_of_range(at(15, 5));
+        partition.listed(Some(at(10, 0)), AutoOffsetReset::Latest, 0);
+        assert!(partition.listed(Some(at(20, 0)), AutoOffsetReset::Latest, 0).is_empty());
+        assert_eq!(partition.stage, Stage::Fetching(at(15, -1)));
+    }
+
+    #[test]
+    fn a_new_leader_is_asked_whether_its_log_agrees_and_an_old_epoch_is_no_news() {
+        let mut partition = fetching(30, 5);
+        partition.leader_is(Some(leader(2, 6)));
+        assert_eq!(partition.stage, Stage::Validating(at(30, 5)));
+        partition.leader_is(Some(leader(1, 5)));
+        assert_eq!(partition.leader, Some(leader(2, 6)));
+        let effects = partition.validated(Some(at(25, 5)));
+        assert!(matches!(effects[0], Effect::TruncateQueue(Offset(25))));
+        let Event::Truncated { position: Offset(30), diverged_at: Offset(25), .. } = notice(&effects) else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(partition.stage, Stage::Fetching(at(25, 5)));
+    }
+
+    #[test]
+    fn an_epoch_that_the_leader_does_not_know_is_not_a_truncation() {
+        let mut partition = fetching(30, 5);
+        partition.leader_is(Some(leader(2, 6)));
+        assert!(partition.validated(None).is_empty());
+        assert_eq!(partition.stage, Stage::Fetching(at(30, 5)));
+    }
+
+    #[test]
+    fn a_new_leader_ends_the_back_off_that_the_old_one_caused() {
+        let now = Instant::now();
+        let mut partition = fetching(30, -1);
+        partition.failed("NOT_LEADER_OR_FOLLOWER".to_owned(), now, 0);
+        assert!(!partition.is_due(now));
+        partition.leader_is(Some(leader(2, 6)));
+        assert!(partition.is_due(now));
+    }
+
+    #[test]
+    fn a_corrupt_batch_is_fetched_again_once_and_then_the_policy_decides() {
+        let now = Instant::now();
+        for policy in [CorruptBatchPolicy::Skip, CorruptBatchPolicy::Park] {
+            let policies = policies(AutoOffsetReset::Latest, policy);
+            let mut partition = fetching(10, 5);
+            assert!(partition.damaged(corrupt(Some(14)), &policies, now, 0).is_empty());
+            assert_eq!(partition.stage, Stage::Fetching(at(10, 5)));
+            let effects = partition.damaged(corrupt(Some(14)), &policies, now, 0);
+            if policy == CorruptBatchPolicy::Park {
+                assert!(matches!(partition.stage, Stage::Parked { .. }) && effects.is_empty());
+                continue;
+            }
+            let Event::Skipped { first: Offset(10), last: Offset(14), .. } = notice(&effects) else {
+                panic!("{effects:?}")
+            };
+            assert_eq!(partition.position(), Some(Offset(15)));
+        }
+    }
+
+    #[test]
+    fn a_batch_whose_end_is_unknown_parks_even_where_skipping_is_allowed() {
+        let (now, policies) = (Instant::now(), policies(AutoOffsetReset::Latest, CorruptBatchPolicy::Skip));
+        let mut partition = fetching(10, 5);
+        partition.damaged(corrupt(None), &policies, now, 0);
+        assert!(partition.damaged(corrupt(None), &policies, now, 0).is_empty());
+        assert!(matches!(partition.stage, Stage::Parked { at: Some(Offset(10)), .. }));
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_gets_more_room_up_to_the_cap_and_then_parks_by_name() {
+        let policies = policies(AutoOffsetReset::Latest, CorruptBatchPolicy::Skip);
+        let mut partition = fetching(10, 5);
+        partition.too_large(&policies);
+        assert_eq!(partition.fetch_bytes, 2_000);
+        partition.too_large(&policies);
+        assert_eq!(partition.fetch_bytes, 3_000);
+        partition.too_large(&policies);
+        let cause = ParkCause::TooLarge { offset: Offset(10), limit_bytes: 3_000 };
+        assert_eq!(partition.stage, Stage::Parked { at: Some(Offset(10)), cause });
+    }
+
+    #[test]
+    fn a_recreated_topic_is_read_from_its_start() {
+        let mut partition = fetching(1_000, 5);
+        partition.topic_was_recreated();
+        partition.leader_is(Some(leader(1, 0)));
+        assert_eq!(partition.wants_offset(), Some(OffsetSpec::Earliest));
+        let effects = partition.listed(Some(at(0, 0)), AutoOffsetReset::Latest, 0);
+        let Event::OffsetReset { from: Some(Offset(1_000)), to: Offset(0), cause: ResetCause::TopicRecreated, .. } =
+            notice(&effects)
+        else {
+            panic!("{effects:?}")
+        };
+    }
+}
