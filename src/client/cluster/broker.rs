@@ -127,7 +127,7 @@ impl BrokerLink {
     }
 
     /// The connection if it takes requests.
-    pub(super) fn living(&self, purpose: Purpose) -> Option<Connection> {
+    fn living(&self, purpose: Purpose) -> Option<Connection> {
         lock(&self.slot(purpose).connection).as_ref().filter(|connection| !connection.is_closed()).cloned()
     }
 

@@ -245,21 +245,18 @@ impl Inner {
         Arc::clone(links.entry(key).or_insert_with(|| Arc::new(BrokerLink::new(&self.config))))
     }
 
-    /// Tries the known brokers in turn, those that work first, then the bootstrap servers; waits out the shortest
-    /// back-off where all have one.
+    /// Tries the known brokers in turn, then the bootstrap servers; waits out the shortest back-off where all have one.
+    /// The turn stays with a broker that works and moves on from one that cannot be reached.
     async fn any(&self) -> Result<Connection, ConnectError> {
-        let candidates = self.candidates();
-        if let Some(living) = candidates.iter().find_map(|(key, _)| self.living(key)) {
-            return Ok(living);
-        }
         let mut last = ConnectError::Closing;
         let (ready, waiting): (Vec<_>, Vec<_>) =
-            candidates.into_iter().partition(|(key, _)| self.retry_at(key).is_none());
+            self.candidates().into_iter().partition(|(key, _)| self.retry_at(key).is_none());
         for (key, address) in ready {
             match self.open(key, address, Purpose::Control).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = error,
             }
+            self.ask_another_next();
         }
         match waiting.into_iter().min_by_key(|(key, _)| self.retry_at(key)) {
             Some((key, address)) => self.open(key, address, Purpose::Control).await,
@@ -284,17 +281,12 @@ impl Inner {
         nodes.into_iter().chain(seeds).collect()
     }
 
-    fn living(&self, key: &LinkKey) -> Option<Connection> {
-        let link = lock(&self.links).get(key).map(Arc::clone)?;
-        link.living(Purpose::Control)
-    }
-
     fn retry_at(&self, key: &LinkKey) -> Option<Instant> {
         let link = lock(&self.links).get(key).map(Arc::clone)?;
         link.retry_at()
     }
 
-    /// The broker asked last failed: its control connection is not reused for questions to anyone.
+    /// The broker asked last failed: the next question to anyone goes to another.
     fn ask_another_next(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
@@ -333,3 +325,6 @@ const SHORT_QUESTION_MAX: Duration = Duration::from_secs(10);
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

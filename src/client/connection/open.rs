@@ -100,6 +100,11 @@ impl Connector {
         Ok(Self { config, resolver, tls, authenticator })
     }
 
+    /// How names are looked up.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// Resolves anew, tries every address, and leaves nothing half open on an error or when dropped.
     pub(crate) async fn open(&self, broker: &HostPort) -> Result<Connection, ConnectError> {
         let owned = || broker.clone();

@@ -33,7 +33,8 @@ impl NameServer {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let questions = Arc::new(AtomicUsize::new(0));
-        let zones: HashMap<_, _> = zones.into_iter().map(|(name, zone)| (Name::from_str(name).unwrap(), zone)).collect();
+        let zones: HashMap<_, _> =
+            zones.into_iter().map(|(name, zone)| (Name::from_str(name).unwrap(), zone)).collect();
         tokio::spawn(serve(socket, zones, Arc::clone(&questions)));
         Self { address, questions }
     }
@@ -58,9 +59,8 @@ async fn serve(socket: UdpSocket, zones: HashMap<Name, Zone>, questions: Arc<Ato
             Some(Zone::Silence) => continue,
             Some(Zone::Code(code)) => answer.metadata.response_code = *code,
             Some(Zone::Records(records)) => {
-                let wanted = |data: &RData| {
-                    data.record_type() == query.query_type() || data.record_type() == RecordType::CNAME
-                };
+                let wanted =
+                    |data: &RData| data.record_type() == query.query_type() || data.record_type() == RecordType::CNAME;
                 for (name, data) in records.iter().filter(|(_, data)| wanted(data)) {
                     answer.add_answer(Record::from_rdata(Name::from_str(name).unwrap(), 60, data.clone()));
                 }

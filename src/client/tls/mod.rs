@@ -45,6 +45,12 @@ pub enum TlsError {
         "the certificate of `{0}` is issued by an unknown authority; if it is a private one, give its certificate as ssl.ca.location"
     )]
     UnknownAuthority(String),
+    /// A signature in the certificate's chain, or of the handshake, was made with another key than ours of that name.
+    #[error(
+        "a signature of `{0}` does not fit its authority's key; if the authority was made anew under its old name, give \
+         the new certificate as ssl.ca.location"
+    )]
+    WrongSignature(String),
     /// The certificate's time is over, or not yet come (or this machine's clock is wrong).
     #[error("the certificate of `{host}` is not valid now: {what}; check the certificate and this machine's clock")]
     NotValidNow {
@@ -170,6 +176,7 @@ fn certificate_error(host: String, refusal: &CertificateError) -> TlsError {
     let what = refusal.to_string();
     match refusal {
         CertificateError::UnknownIssuer => TlsError::UnknownAuthority(host),
+        CertificateError::BadSignature => TlsError::WrongSignature(host),
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet

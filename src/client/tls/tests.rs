@@ -25,6 +25,21 @@ fn a_file_without_a_certificate_is_a_mistake() {
 }
 
 #[test]
+fn a_file_that_turned_bad_keeps_the_certificates_loaded_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.pem");
+    std::fs::write(&path, kafka_broker_double::Authority::new().pem()).unwrap();
+    let tls = Tls::new(TlsSettings::with_ca(&path)).unwrap();
+    let first = tls.config();
+    assert!(Arc::ptr_eq(&first, &tls.config()), "an unchanged file is not read again");
+    std::fs::write(&path, "torn").unwrap();
+    assert!(Arc::ptr_eq(&first, &tls.config()));
+    let both = [kafka_broker_double::Authority::new(), kafka_broker_double::Authority::new()];
+    std::fs::write(&path, [both[0].pem(), both[1].pem()].concat()).unwrap();
+    assert!(!Arc::ptr_eq(&first, &tls.config()), "a good file is taken");
+}
+
+#[test]
 fn this_machines_processor_is_enough() {
     assert_eq!(check_processor(), Ok(()));
 }
