@@ -1,1 +1,183 @@
-//! The command line.
+//! The command line: flags over environment variables over the file.
+//!
+//! This is the only place that reads the environment. What it finds becomes [`service::Options`]; nothing is decided here.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::container::RuntimeDir;
+use crate::service::{self, ConfigPath, LogFormat, LogLevel, Options};
+
+const EXAMPLES: &str = "\
+Examples:
+  kafka_consumer --config config.yaml            run the service
+  kafka_consumer check --config config.yaml      say what is wrong with a configuration, and where
+  CONFIG_FILE=/app/config/config.yaml LOG_LEVEL=debug kafka_consumer
+
+Environment (a flag wins over it, and it wins over the file):
+  CONFIG_FILE          the configuration file
+  DEFAULT_CONFIG_FILE  the configuration file when CONFIG_FILE is not set (default: /app/config/config.yaml)
+  LOG_LEVEL            trace, debug, info, warning or error (default: info)
+  LOG_FORMAT           json or text (default: text on a terminal, json elsewhere)
+  CONSUMER_NAME        the name of this consumer (client.id)
+  STORAGE_BACKEND      storage.backend
+  RUNTIME_DIR          where the PID file and the heartbeat of the probes go (default: /var/run/kafka_consumer)
+
+Exit codes:
+  0  stopped as asked; or, for check, the configuration is valid
+  1  cannot go on: the last line says why
+  2  the command line or the configuration is wrong";
+
+/// Consumes BigPanda incidents from Kafka and runs their automated remediation once, with a durable record.
+#[derive(Debug, Parser)]
+#[command(name = "kafka_consumer", version, after_help = EXAMPLES, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Shared {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// How much the logs say: trace, debug, info, warning or error
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<LogLevel>,
+    /// The form of log lines: json, or text as `[PID][LEVEL][TIMESTAMP][module.function][line] - message`
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log_format: Option<LogFormat>,
+    /// The name of this consumer (client.id)
+    #[arg(long, value_name = "NAME", global = true)]
+    consumer_name: Option<String>,
+    /// Where the ledger is kept (storage.backend)
+    #[arg(long, value_name = "BACKEND", global = true)]
+    storage_backend: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (the default)
+    Run,
+    /// Say everything that is wrong with a configuration, each with file, line and column; touches no network
+    Check {
+        /// How to say it
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Reads the command line and the environment, and does what they ask.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(answer) => return tell(&answer),
+    };
+    let options = match options(cli.shared, environment) {
+        Ok(options) => options,
+        Err(answer) => return tell(&answer),
+    };
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Run => service::run(&options).into(),
+        Command::Check { output } => check(&options, output),
+    }
+}
+
+/// An empty variable counts as absent: that is how deployments switch one off.
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn options(flags: Shared, variable: impl Fn(&str) -> Option<OsString>) -> Result<Options, clap::Error> {
+    let path = |name| variable(name).map(PathBuf::from);
+    Ok(Options {
+        config: ConfigPath::choose(flags.config, path("CONFIG_FILE"), path("DEFAULT_CONFIG_FILE")),
+        level: or_variable(flags.log_level, "LOG_LEVEL", &variable)?,
+        format: or_variable(flags.log_format, "LOG_FORMAT", &variable)?,
+        consumer_name: or_variable(flags.consumer_name, "CONSUMER_NAME", &variable)?,
+        storage_backend: or_variable(flags.storage_backend, "STORAGE_BACKEND", &variable)?,
+        runtime_dir: path("RUNTIME_DIR").map_or_else(RuntimeDir::default, RuntimeDir::new),
+    })
+}
+
+fn or_variable<T: std::str::FromStr<Err: std::fmt::Display>>(
+    flag: Option<T>,
+    name: &str,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<T>, clap::Error> {
+    if flag.is_some() {
+        return Ok(flag);
+    }
+    let Some(value) = variable(name) else { return Ok(None) };
+    let wrong = |why: String| Cli::command().error(ErrorKind::InvalidValue, format!("the variable {name}: {why}"));
+    let text = value.into_string().map_err(|_| wrong("not UTF-8".to_owned()))?;
+    text.parse().map(Some).map_err(|error: T::Err| wrong(error.to_string()))
+}
+
+/// Prints what clap has to say: help and version on standard output with exit 0, errors on standard error with exit 2.
+fn tell(answer: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when the terminal is gone.
+    let _ = answer.print();
+    if answer.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+fn check(options: &Options, output: Output) -> ExitCode {
+    let checked = service::check(options);
+    let text = match output {
+        Output::Text => checked.to_string(),
+        Output::Json => checked.to_json(),
+    };
+    let _ = writeln!(std::io::stdout(), "{text}");
+    if checked.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Options, clap::Error> {
+        let line = std::iter::once("kafka_consumer").chain(arguments.iter().copied()).map(OsString::from);
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        options(Cli::try_parse_from(line)?.shared, find)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable() {
+        let variables = [("CONSUMER_NAME", "of-variable"), ("STORAGE_BACKEND", "kafka"), ("CONFIG_FILE", "v.yaml")];
+        let options = parse(&["--consumer-name", "of-flag", "run", "--config", "f.yaml"], &variables).expect("valid");
+        assert_eq!(options.consumer_name.as_deref(), Some("of-flag"));
+        assert_eq!(options.storage_backend.as_deref(), Some("kafka"));
+        assert_eq!(options.config.to_string(), "f.yaml (named by --config)");
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named_in_the_error() {
+        let error = parse(&[], &[("LOG_LEVEL", "loud")]).expect_err("no such level").to_string();
+        assert!(error.contains("the variable LOG_LEVEL: `loud` is not a log level"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_flag_lists_what_would_be_right() {
+        let error = parse(&["--log-level", "loud"], &[]).expect_err("no such level").to_string();
+        assert!(error.contains("write trace, debug, info, warning or error"), "{error}");
+    }
+}

@@ -66,6 +66,11 @@ impl Pulse {
         self.0.store(millis(since_boot()), Ordering::Relaxed);
     }
 
+    /// How long ago it last did.
+    pub fn silent_for(&self) -> Duration {
+        Duration::from_millis(millis(since_boot()).saturating_sub(self.last_ms()))
+    }
+
     /// When it last did, in milliseconds since the machine started.
     pub fn last_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -1,5 +1,6 @@
 //! How the process ends.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 /// The three ways.
@@ -21,4 +22,29 @@ impl From<Exit> for ExitCode {
             Exit::WrongConfiguration => Self::from(2),
         }
     }
+}
+
+/// Why the service cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// Starting again may help, or an operator must look.
+    #[error("{0}")]
+    Fatal(String),
+    /// Starting again will not help.
+    #[error("{0}")]
+    WrongConfiguration(String),
+}
+
+impl Failure {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Fatal(_) => Exit::Failed,
+            Self::WrongConfiguration(_) => Exit::WrongConfiguration,
+        }
+    }
+}
+
+/// A failure that is told by its text.
+pub(super) fn fatal(why: impl Display) -> Failure {
+    Failure::Fatal(why.to_string())
 }

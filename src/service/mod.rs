@@ -1,8 +1,25 @@
 //! The life of the service: start, run, drain.
 
+mod beating;
+mod check;
 mod exit;
+mod gather;
+mod health;
+mod heart;
+mod kafka;
+mod life;
+mod load;
+mod observe;
 mod options;
 mod stop;
+mod surface;
+mod tally;
+mod work;
 
+pub use check::{Checked, check};
 pub use exit::Exit;
+pub use life::run;
 pub use options::{CONFIG_PATH, Chosen, ConfigPath, Options};
+
+/// The settings of logs, as the command line names them.
+pub use crate::telemetry::{Format as LogFormat, Level as LogLevel};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::container::RuntimeDir;
 use crate::telemetry::{Format, Level};
 
 /// Where the configuration is looked for when nobody says otherwise.
@@ -72,6 +73,8 @@ pub struct Options {
     pub consumer_name: Option<String>,
     /// `storage.backend`.
     pub storage_backend: Option<String>,
+    /// Where the PID file and the heartbeat go, for the probes.
+    pub runtime_dir: RuntimeDir,
 }
 
 #[cfg(test)]

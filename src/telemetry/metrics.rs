@@ -16,6 +16,30 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How often a value fell where; of durations, in the buckets of [`BOUNDS_SECONDS`].
+    Histogram,
+}
+
+/// Upper bounds of the buckets, from a fast decision to a job of ten minutes. The last one is everything.
+pub const BOUNDS_SECONDS: [f64; 15] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, f64::MAX];
+
+/// How values are spread over [`BOUNDS_SECONDS`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Distribution {
+    sum: f64,
+    counts: [u64; BOUNDS_SECONDS.len()],
+}
+
+impl Distribution {
+    /// Counts one value.
+    pub fn add(&mut self, value: f64) {
+        self.sum += value;
+        let bucket = BOUNDS_SECONDS.iter().zip(&mut self.counts).find(|(bound, _)| value <= **bound);
+        if let Some((_, count)) = bucket {
+            *count = count.saturating_add(1);
+        }
+    }
 }
 
 /// One documented metric.
@@ -36,14 +60,29 @@ pub struct Metric {
 pub struct Sample {
     metric: &'static Metric,
     labels: Vec<String>,
-    value: f64,
+    value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Number(f64),
+    Spread(Distribution),
 }
 
 impl Metric {
     /// A value of this metric; `labels` in the order of [`Metric::labels`].
     pub fn sample<const N: usize>(&'static self, labels: [&str; N], value: f64) -> Sample {
         debug_assert_eq!(self.labels.len(), N, "{}", self.name);
-        Sample { metric: self, labels: labels.map(str::to_owned).to_vec(), value }
+        Sample { metric: self, labels: labels.map(str::to_owned).to_vec(), value: Value::Number(value) }
+    }
+
+    /// The value that suits the kind of this metric: the distribution for a histogram, else the number.
+    pub fn counted(&'static self, labels: Vec<String>, number: f64, spread: &Distribution) -> Sample {
+        let value = match self.kind {
+            Kind::Counter | Kind::Gauge => Value::Number(number),
+            Kind::Histogram => Value::Spread(spread.clone()),
+        };
+        Sample { metric: self, labels, value }
     }
 }
 
@@ -53,6 +92,10 @@ const fn counter(name: &'static str, labels: &'static [&'static str], help: &'st
 
 const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help }
 }
 
 /// Writes the samples in the OpenMetrics text format, each metric once with its help, in the order of [`TABLE`].
@@ -87,9 +130,9 @@ impl Collector for Samples {
                 let labels: Vec<(&str, &str)> =
                     metric.labels.iter().copied().zip(sample.labels.iter().map(String::as_str)).collect();
                 if labels.is_empty() {
-                    write_value(&mut family, metric.kind, sample.value)?;
+                    write_value(&mut family, metric.kind, &sample.value)?;
                 } else {
-                    write_value(&mut family.encode_family(&labels)?, metric.kind, sample.value)?;
+                    write_value(&mut family.encode_family(&labels)?, metric.kind, &sample.value)?;
                 }
             }
         }
@@ -97,10 +140,14 @@ impl Collector for Samples {
     }
 }
 
-fn write_value(encoder: &mut MetricEncoder<'_>, kind: Kind, value: f64) -> Result<(), std::fmt::Error> {
-    match kind {
-        Kind::Counter => encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None),
-        Kind::Gauge => encoder.encode_gauge(&value),
+fn write_value(encoder: &mut MetricEncoder<'_>, kind: Kind, value: &Value) -> Result<(), std::fmt::Error> {
+    match (kind, value) {
+        (Kind::Counter, Value::Number(number)) => encoder.encode_counter::<NoLabelSet, f64, f64>(number, None),
+        (_, Value::Number(number)) => encoder.encode_gauge(number),
+        (_, Value::Spread(spread)) => {
+            let buckets: Vec<(f64, u64)> = BOUNDS_SECONDS.into_iter().zip(spread.counts).collect();
+            encoder.encode_histogram::<NoLabelSet>(spread.sum, spread.counts.iter().sum(), &buckets, None)
+        }
     }
 }
 
@@ -109,28 +156,71 @@ impl From<Kind> for MetricType {
         match kind {
             Kind::Counter => Self::Counter,
             Kind::Gauge => Self::Gauge,
+            Kind::Histogram => Self::Histogram,
         }
     }
 }
 
-/// Version of the running program, as a label.
-pub static BUILD_INFO: Metric = gauge("kafka_consumer_build_info", &["version"], "Always 1; the label is the version");
-/// Start of the process.
-pub static START_TIME: Metric =
-    gauge("kafka_consumer_start_time_seconds", &[], "Start of the process, seconds since the epoch");
-/// Memory of the process.
-pub static RESIDENT: Metric = gauge("kafka_consumer_resident_memory_bytes", &[], "Resident memory of the process");
-/// State of the service.
-pub static STATE: Metric =
-    gauge("kafka_consumer_state", &["state"], "1 for the state the service is in, 0 for the others");
-/// Readiness.
-pub static READY: Metric = gauge("kafka_consumer_ready", &[], "1 when /readyz answers 200");
-/// Lines that could not be written.
-pub static LOG_LINES_LOST: Metric =
-    counter("kafka_consumer_log_lines_lost_total", &[], "Log lines that did not reach standard output or the log file");
+macro_rules! table {
+    ($($name:ident = $kind:ident($text:literal, [$($label:literal),*], $help:literal);)*) => {
+        $(
+            #[doc = $help]
+            pub static $name: Metric = $kind($text, &[$($label),*], $help);
+        )*
 
-/// Every metric there is.
-pub static TABLE: &[&Metric] = &[&BUILD_INFO, &START_TIME, &RESIDENT, &STATE, &READY, &LOG_LINES_LOST];
+        /// Every metric there is.
+        pub static TABLE: &[&Metric] = &[$(&$name),*];
+    };
+}
+
+table! {
+    BUILD_INFO = gauge("kafka_consumer_build_info", ["version"], "Always 1; the label is the version");
+    START_TIME = gauge("kafka_consumer_start_time_seconds", [], "Start of the process, seconds since the epoch");
+    RESIDENT = gauge("kafka_consumer_resident_memory_bytes", [], "Resident memory of the process");
+    STATE = gauge("kafka_consumer_state", ["state"], "1 for the state the service is in, 0 for the others");
+    READY = gauge("kafka_consumer_ready", [], "1 when /readyz answers 200");
+    LOG_LINES_LOST = counter("kafka_consumer_log_lines_lost_total", [], "Log lines that did not reach standard output or the log file");
+    GROUP_STABLE = gauge("kafka_consumer_group_stable", [], "1 while the member is joined and has its assignment");
+    REBALANCES = counter("kafka_consumer_group_rebalances_total", [], "Assignments received");
+    SESSION_LEFT = gauge("kafka_consumer_group_session_left_seconds", [], "How long the session holds without another heartbeat");
+    BUFFERED = gauge("kafka_consumer_buffered_bytes", [], "Bytes fetched and not yet handed to the pipeline, of all partitions");
+    FETCHES = counter("kafka_consumer_fetches_total", [], "Fetch responses");
+    FETCHED = counter("kafka_consumer_fetched_bytes_total", [], "Bytes of records in fetch responses, as compressed");
+    RECORDS = counter("kafka_consumer_records_total", [], "Records handed to the pipeline");
+    STALE_FETCHES = counter("kafka_consumer_stale_fetches_total", [], "Fetch responses, or parts of them, for an assignment that was over");
+    SKIPPED_BATCHES = counter("kafka_consumer_skipped_batches_total", [], "Record batches passed over as unreadable");
+    COMMITTED = counter("kafka_consumer_committed_offsets_total", [], "Offsets stored by the coordinator");
+    DROPPED = counter("kafka_consumer_dropped_commits_total", [], "Offsets not sent because their assignment was over or they would have gone back");
+    FENCED = counter("kafka_consumer_fenced_commits_total", [], "Commits refused because the member was fenced");
+    RESETS = counter("kafka_consumer_position_resets_total", [], "Positions that were reset");
+    PARTITION_FETCHING = gauge("kafka_consumer_partition_fetching", ["topic", "partition"], "1 while the partition is being fetched");
+    PARTITION_BUFFERED = gauge("kafka_consumer_partition_buffered_bytes", ["topic", "partition"], "Bytes fetched and not yet handed to the pipeline");
+    PARTITION_DELIVERED = gauge("kafka_consumer_partition_delivered_offset", ["topic", "partition"], "Offset after the last record handed to the pipeline");
+    PARTITION_COMMITTED = gauge("kafka_consumer_partition_committed_offset", ["topic", "partition"], "Committed offset");
+    PARTITION_HIGH_WATERMARK = gauge("kafka_consumer_partition_high_watermark_offset", ["topic", "partition"], "End of what is replicated, as of the last fetch");
+    PARTITION_LAG = gauge("kafka_consumer_partition_lag_records", ["topic", "partition"], "Records not yet handed to the pipeline");
+    PARTITION_LAG_SECONDS = gauge("kafka_consumer_partition_lag_seconds", ["topic", "partition"], "Age of the last record handed over, while there is a lag");
+    DECIDED = counter("kafka_consumer_decided_records_total", [], "Records that were parsed and tried against the conditions");
+    DECIDED_BYTES = counter("kafka_consumer_decided_bytes_total", [], "Bytes of these records, decompressed");
+    MATCHED = counter("kafka_consumer_matched_records_total", [], "Records that matched a condition");
+    MALFORMED = counter("kafka_consumer_malformed_records_total", [], "Records that are no incident and became dead letters");
+    DECIDE_SECONDS = histogram("kafka_consumer_decide_duration_seconds", [], "Time to decide the records of one batch");
+    INCIDENTS = counter("kafka_consumer_incidents_total", ["condition", "end"], "Matched records dealt with, by how they ended");
+    INCIDENT_SECONDS = histogram("kafka_consumer_incident_duration_seconds", ["condition"], "From the arrival of a matched record to its end");
+    ACTIONS = counter("kafka_consumer_actions_total", ["condition", "action", "type", "outcome"], "Episodes that ended, by how");
+    ATTEMPTS = counter("kafka_consumer_attempts_total", ["action", "type", "report"], "Attempts, by what came of them");
+    ATTEMPT_SECONDS = histogram("kafka_consumer_attempt_duration_seconds", ["action", "type"], "Duration of attempts");
+    COMMITS = counter("kafka_consumer_commits_total", ["result"], "Commits of a partition, by result");
+    BACK_PRESSURE = counter("kafka_consumer_back_pressure_total", ["change"], "How often partitions were paused because too much waits, and resumed");
+    RUNNING = gauge("kafka_consumer_incidents_running", [], "Incidents being worked on");
+    WAITING = gauge("kafka_consumer_incidents_waiting", [], "Matched records that wait for their turn");
+    DECIDING = gauge("kafka_consumer_batches_deciding", [], "Batches being decided");
+    OWNED = gauge("kafka_consumer_partitions_owned", [], "Partitions assigned");
+    HALTED = gauge("kafka_consumer_halted", [], "1 while nothing new is started: kill switch, ledger or dead letters");
+    LEDGER_WRITABLE = gauge("kafka_consumer_ledger_writable", [], "1 while the ledger can be written");
+    LEDGER_COMMITS = counter("kafka_consumer_ledger_commits_total", [], "Durable writes of the ledger, one fsync each");
+    LEDGER_RECORDS = counter("kafka_consumer_ledger_records_total", [], "Entries in these writes");
+}
 
 #[cfg(test)]
 mod tests {

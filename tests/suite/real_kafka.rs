@@ -1,1 +1,23 @@
-//! A real Apache Kafka.
+//! A real Apache Kafka, SASL_SSL and SCRAM-SHA-512.
+//!
+//! The cluster comes from `tests/kafka/`; where no JDK or Maven is found, these tests say so loudly and pass, unless
+//! `KAFKA_TESTS=required`.
+
+mod crash;
+mod memory;
+
+use std::collections::BTreeMap;
+
+use crate::world::kafka::cluster;
+use crate::world::produce;
+use crate::world::wire::Wire;
+
+#[test]
+fn what_the_tests_produce_is_what_the_broker_counts() {
+    let Some(cluster) = cluster() else { return };
+    let mut wire = Wire::connect(&cluster.plaintext);
+    wire.create_topic("counted", 2, &[]);
+    let records: Vec<(String, String)> = (0..50).map(|n| (format!("k{n}"), format!("value {n}"))).collect();
+    produce::spread(&mut wire, "counted", 2, 10, &records);
+    assert_eq!(wire.log_ends("counted", 2), BTreeMap::from([(0, 30), (1, 20)]));
+}

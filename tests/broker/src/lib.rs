@@ -28,6 +28,7 @@ mod connection;
 pub mod dns;
 mod fault;
 mod group;
+pub mod incidents;
 mod journal;
 mod log;
 mod node;

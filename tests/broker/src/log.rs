@@ -253,8 +253,8 @@ impl PartitionLog {
         let mut chosen = Vec::new();
         let mut bytes = 0;
         for batch in self.batches.iter().skip(from).take_while(|batch| batch.base < until) {
-            let exempt = first_whole && chosen.is_empty();
-            if bytes + batch.bytes.len() > max_bytes && !exempt {
+            let fits = bytes + batch.bytes.len() <= max_bytes;
+            if !fits && !(chosen.is_empty() && first_whole) {
                 break;
             }
             bytes += batch.bytes.len();

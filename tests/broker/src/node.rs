@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -18,9 +16,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::fetch_session::FetchSession;
 use crate::connection;
 use crate::state::Shared;
-
-/// Closing a socket takes no longer than this unless the double's thread is stuck.
-const CLOSING_MAX: Duration = Duration::from_secs(10);
 
 /// One broker.
 #[derive(Debug)]
@@ -73,33 +68,18 @@ impl Node {
     }
 
     /// Closes the listener and every connection.
-    pub(crate) fn stop(&mut self) -> Closing {
+    pub(crate) fn stop(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            listener.abort();
+        }
+        self.disconnect_all();
         self.sessions.clear();
-        let mut closing = self.disconnect_all();
-        closing.0.extend(self.listener.take());
-        closing
     }
 
     /// Closes every connection.
-    pub(crate) fn disconnect_all(&mut self) -> Closing {
-        Closing(self.connections.drain().map(|(_, connection)| connection).collect())
-    }
-}
-
-/// Tasks whose sockets are to be closed.
-#[must_use = "they close when they are told to"]
-pub(crate) struct Closing(Vec<AbortHandle>);
-
-impl Closing {
-    /// Closes them and returns when that is done; to be called without the lock, and from another thread than theirs.
-    pub(crate) fn close(self) {
-        for task in &self.0 {
-            task.abort();
-        }
-        let deadline = Instant::now() + CLOSING_MAX;
-        while self.0.iter().any(|task| !task.is_finished()) {
-            assert!(Instant::now() < deadline, "the double did not close its sockets within {CLOSING_MAX:?}");
-            thread::yield_now();
+    pub(crate) fn disconnect_all(&mut self) {
+        for (_, connection) in self.connections.drain() {
+            connection.abort();
         }
     }
 }
@@ -110,13 +90,12 @@ pub(crate) fn listen(shared: &Arc<Shared>, id: i32, address: SocketAddr) -> io::
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let accepting = shared.runtime.spawn(accept(Arc::clone(shared), id, listener)).abort_handle();
-    let before = shared.lock().nodes.get_mut(&id).map(|node| {
-        let before = node.stop();
+    let mut state = shared.lock();
+    if let Some(node) = state.nodes.get_mut(&id) {
+        node.stop();
         node.address = address;
         node.listener = Some(accepting);
-        before
-    });
-    before.map(Closing::close);
+    }
     Ok(())
 }
 

@@ -3,5 +3,7 @@
 pub(crate) mod kafka;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod produce;
+pub(crate) mod settings;
 pub(crate) mod target;
 pub(crate) mod wire;

@@ -17,14 +17,14 @@ pub(crate) fn binary() -> Command {
     command
 }
 
-/// Waits until `found` gives something; panics with `what` after `patience`.
-pub(crate) fn wait_for<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+/// Waits until `found` gives something; panics with what `what` says after `patience`.
+pub(crate) fn wait_for<T>(what: impl Fn() -> String, patience: Duration, mut found: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(value) = found() {
             return value;
         }
-        assert!(begun.elapsed() < patience, "waited {patience:?} for {what}");
+        assert!(begun.elapsed() < patience, "waited {patience:?} for {}", what());
         pause();
     }
 }

@@ -1,0 +1,89 @@
+//! From a path to a configuration with its rules compiled, or everything that is wrong with it.
+//!
+//! Nothing but the file is touched: no network, no ledger, no secret's value.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::action::{Definitions, Scope, Surroundings};
+use crate::condition::Conditions;
+use crate::config::{Config, Overrides, Settings};
+use crate::yaml::{self, Mistake, Mistakes};
+
+use super::check::InFile;
+use super::options::{ConfigPath, Options};
+
+/// A valid configuration.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    pub(super) conditions: Conditions,
+    pub(super) actions: Definitions,
+    /// Keys that are accepted and have no effect.
+    pub(super) warnings: Vec<Mistake>,
+}
+
+/// There is no valid configuration.
+#[derive(Debug)]
+pub(super) enum LoadError {
+    /// The file cannot be read.
+    Unreadable { config: ConfigPath, source: io::Error },
+    /// The file is wrong.
+    Wrong { file: PathBuf, mistakes: Vec<Mistake>, warnings: Vec<Mistake> },
+}
+
+impl std::fmt::Display for LoadError {
+    /// One line for each mistake.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable { config, source } => {
+                write!(f, "cannot read the configuration {config}: {source}; is it mounted there?")
+            }
+            Self::Wrong { file, mistakes, .. } => {
+                for (index, mistake) in mistakes.iter().enumerate() {
+                    let end = if index == 0 { "" } else { "\n" };
+                    write!(f, "{end}{}", InFile(file, mistake, ""))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads the file and compiles what is in it; all mistakes are found in one go.
+pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
+    let file = options.config.path();
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| LoadError::Unreadable { config: options.config.clone(), source })?;
+    let mistakes = Mistakes::default();
+    let overrides =
+        Overrides { consumer_name: options.consumer_name.clone(), storage_backend: options.storage_backend.clone() };
+    let read = yaml::parse(&text, &mistakes).map(|document| {
+        let config = Config::new(Settings { document: &document, overrides: &overrides }, &mistakes);
+        let (conditions, actions) = rules(&config, &mistakes);
+        (config, conditions, actions)
+    });
+    let warnings = mistakes.warnings();
+    match (read, mistakes.into_result()) {
+        (Some((config, conditions, actions)), Ok(())) => Ok(Loaded { config, conditions, actions, warnings }),
+        (None, Ok(())) => {
+            let empty = Mistake::at("", yaml::Position::default(), "there is nothing in it");
+            Err(LoadError::Wrong { file: file.to_owned(), mistakes: vec![empty], warnings })
+        }
+        (_, Err(mistakes)) => Err(LoadError::Wrong { file: file.to_owned(), mistakes, warnings }),
+    }
+}
+
+fn rules(config: &Config, mistakes: &Mistakes) -> (Conditions, Definitions) {
+    let rules = &config.rules;
+    let conditions = Conditions::compile(rules.incident_conditions.as_ref(), "incident_conditions", mistakes);
+    let surroundings = Surroundings {
+        bigpanda: config.bigpanda.is_some(),
+        secrets: config.secrets.names().map(str::to_owned).collect(),
+    };
+    let (of_incidents, of_alerts) = (rules.incident_actions.as_ref(), rules.alert_actions.as_ref());
+    let actions = Definitions::read(of_incidents, of_alerts, &surroundings, mistakes);
+    let names = |scope| actions.names(scope).collect::<Vec<_>>();
+    conditions.check_actions(&names(Scope::Incident), &names(Scope::Alert), mistakes);
+    (conditions, actions)
+}
