@@ -67,11 +67,9 @@ fn incident(n: usize, bytes: usize) -> String {
     let mut state = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     while text.len() < bytes {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        text.push_str(&format!(
-            "{{\"host\":\"web-{}\",\"check\":\"disk\",\"value\":{}}},",
-            (state >> 33) % 100,
-            state >> 48
-        ));
+        let (host, value) = ((state >> 33) % 100, state >> 48);
+        let alert = format!("{{\"host\":\"web-{host}\",\"check\":\"disk\",\"value\":{value}}},");
+        text.push_str(&alert);
     }
     text.truncate(bytes);
     text
