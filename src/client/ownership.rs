@@ -32,31 +32,66 @@ pub(crate) fn nanos_at(at: Instant) -> u64 {
 }
 
 /// The moment at which the member must believe itself expired, shared between the group thread and every
-/// [`Ownership`]. One atomic, so that a check costs a clock reading and a load.
-pub(crate) struct SessionFence(AtomicU64);
+/// [`Ownership`]. Atomics, so that a check costs a clock reading and two loads.
+///
+/// A term lasts from the start, or the last loss of everything, to the next such loss. What was owned in an earlier term
+/// stays lost even when the session has a new deadline by then and nobody has heard of the loss yet.
+#[derive(Debug)]
+pub(crate) struct SessionFence {
+    deadline: AtomicU64,
+    term: AtomicU64,
+}
+
+/// One term of a session: what an [`Ownership`] is valid in.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionTerm {
+    fence: Arc<SessionFence>,
+    number: u64,
+}
 
 impl SessionFence {
     /// A fence without a deadline.
     pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(NO_DEADLINE))
+        Self { deadline: AtomicU64::new(NO_DEADLINE), term: AtomicU64::new(0) }
     }
 
     /// Sets the moment of expiry; `None` while there is no session.
     pub(crate) fn set(&self, expires: Option<Instant>) {
-        self.0.store(expires.map_or(NO_DEADLINE, nanos_at), Ordering::Release);
+        self.deadline.store(expires.map_or(NO_DEADLINE, nanos_at), Ordering::Release);
+    }
+
+    /// The term that has begun last.
+    pub(crate) fn term(self: &Arc<Self>) -> SessionTerm {
+        SessionTerm { fence: Arc::clone(self), number: self.term.load(Ordering::Acquire) }
+    }
+
+    /// Everything owned up to now is lost for good. To be called before a deadline of a new session is set.
+    pub(crate) fn end_term(&self) {
+        self.term.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How long the session may still be believed in; `None` without one.
     pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
-        let deadline = self.0.load(Ordering::Acquire);
+        let deadline = self.deadline.load(Ordering::Acquire);
         (deadline != NO_DEADLINE).then(|| Duration::from_nanos(deadline.saturating_sub(nanos_at(now))))
     }
 
     /// How long ago the session expired, if it has.
     pub(crate) fn expired_for(&self, now: Instant) -> Option<Duration> {
-        let deadline = self.0.load(Ordering::Acquire);
+        let deadline = self.deadline.load(Ordering::Acquire);
         let now = nanos_at(now);
         (deadline != NO_DEADLINE && now >= deadline).then(|| Duration::from_nanos(now - deadline))
+    }
+}
+
+impl SessionTerm {
+    fn check(&self, now: Instant) -> Result<(), NotOwned> {
+        // The deadline first: a new one is set only after the term of the old one has ended.
+        let expired = self.fence.expired_for(now);
+        if self.fence.term.load(Ordering::Acquire) != self.number {
+            return Err(NotOwned::Lost);
+        }
+        expired.map_or(Ok(()), |ago| Err(NotOwned::SessionExpired { ago }))
     }
 }
 
@@ -106,16 +141,16 @@ struct Inner {
     standing: AtomicU8,
     /// The highest offset known to be committed under this assignment, -1 for none.
     committed: AtomicI64,
-    fence: Arc<SessionFence>,
+    term: SessionTerm,
 }
 
 impl Ownership {
     /// A partition that was just assigned. `epoch` counts the assignments of this consumer, so that a partition which
     /// comes back can be told from its earlier self.
-    pub(crate) fn new(partition: TopicPartition, generation: Generation, epoch: u64, fence: Arc<SessionFence>) -> Self {
+    pub(crate) fn new(partition: TopicPartition, generation: Generation, epoch: u64, term: SessionTerm) -> Self {
         let standing = AtomicU8::new(Standing::Owned.code());
         let committed = AtomicI64::new(-1);
-        Self(Arc::new(Inner { partition, generation, epoch, standing, committed, fence }))
+        Self(Arc::new(Inner { partition, generation, epoch, standing, committed, term }))
     }
 
     /// The partition.
@@ -140,7 +175,7 @@ impl Ownership {
         match self.standing() {
             Standing::Revoking | Standing::Revoked => Err(NotOwned::Revoked),
             Standing::Lost => Err(NotOwned::Lost),
-            Standing::Owned => self.check_session(now),
+            Standing::Owned => self.0.term.check(now),
         }
     }
 
@@ -149,14 +184,7 @@ impl Ownership {
         match self.standing() {
             Standing::Revoked => Err(NotOwned::Revoked),
             Standing::Lost => Err(NotOwned::Lost),
-            Standing::Owned | Standing::Revoking => self.check_session(Instant::now()),
-        }
-    }
-
-    fn check_session(&self, now: Instant) -> Result<(), NotOwned> {
-        match self.0.fence.expired_for(now) {
-            Some(ago) => Err(NotOwned::SessionExpired { ago }),
-            None => Ok(()),
+            Standing::Owned | Standing::Revoking => self.0.term.check(Instant::now()),
         }
     }
 
@@ -228,7 +256,7 @@ mod tests {
 
     fn owned(fence: &Arc<SessionFence>) -> Ownership {
         let partition = TopicPartition { topic: "t".into(), partition: 3 };
-        Ownership::new(partition, Generation(7), 1, Arc::clone(fence))
+        Ownership::new(partition, Generation(7), 1, fence.term())
     }
 
     #[test]
@@ -273,6 +301,17 @@ mod tests {
         assert_eq!(late, Err(NotOwned::SessionExpired { ago: Duration::from_secs(120) }));
         fence.set(Some(now + Duration::from_secs(200)));
         assert_eq!(ownership.check_at(now + Duration::from_secs(125)), Ok(()));
+    }
+
+    #[test]
+    fn what_was_lost_with_a_session_stays_lost_under_the_next_one() {
+        let fence = Arc::new(SessionFence::new());
+        let (before, now) = (owned(&fence), Instant::now());
+        fence.end_term();
+        fence.set(Some(now + Duration::from_secs(5)));
+        assert_eq!(before.check_at(now), Err(NotOwned::Lost));
+        assert_eq!(before.check_commit(), Err(NotOwned::Lost));
+        assert_eq!(owned(&fence).check_at(now), Ok(()));
     }
 
     #[test]

@@ -350,7 +350,7 @@ mod tests {
 
     fn owner(partition: i32, epoch: u64) -> Ownership {
         let name = TopicPartition::new("t", partition);
-        Ownership::new(name, Generation(1), epoch, Arc::new(SessionFence::new()))
+        Ownership::new(name, Generation(1), epoch, Arc::new(SessionFence::new()).term())
     }
 
     fn batch(base: i64) -> Item {

@@ -13,7 +13,8 @@ use crate::client::config::{ClientConfig, HostPort};
 use crate::client::connection::{ConnectError, Connection, Connector};
 
 /// Every purpose, in the order of the slots.
-const PURPOSES: [Purpose; 4] = [Purpose::Control, Purpose::Coordinator, Purpose::Heartbeat, Purpose::Fetch];
+const PURPOSES: [Purpose; 5] =
+    [Purpose::Control, Purpose::Coordinator, Purpose::Rebalance, Purpose::Heartbeat, Purpose::Fetch];
 
 /// The way to one broker.
 pub(super) struct BrokerLink {
@@ -170,10 +171,11 @@ impl BrokerLink {
     }
 
     fn slot(&self, purpose: Purpose) -> &Slot {
-        let [control, coordinator, heartbeat, fetch] = &self.slots;
+        let [control, coordinator, rebalance, heartbeat, fetch] = &self.slots;
         match purpose {
             Purpose::Control => control,
             Purpose::Coordinator => coordinator,
+            Purpose::Rebalance => rebalance,
             Purpose::Heartbeat => heartbeat,
             Purpose::Fetch => fetch,
         }

@@ -36,8 +36,10 @@ pub(crate) use metadata::Metadata;
 pub enum Purpose {
     /// Metadata, offsets by time, epochs: short questions.
     Control,
-    /// Joins, syncs and commits of a group.
+    /// Commits and committed offsets of a group.
     Coordinator,
+    /// Joins and syncs of a group, which the coordinator may hold back for as long as a rebalance lasts.
+    Rebalance,
     /// Heartbeats, which must not wait behind anything.
     Heartbeat,
     /// Long polls for records.

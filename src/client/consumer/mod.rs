@@ -51,7 +51,7 @@ impl Shared {
     pub(crate) fn fail(&self, error: FatalError) {
         // A later reason is a consequence of the first.
         let _ = self.fatal.set(error);
-        self.fence.set(Some(Instant::now()));
+        self.fence.end_term();
         self.queues.wake();
     }
 

@@ -34,7 +34,7 @@ impl Consumer {
         let (rejections, rejected) = mpsc::unbounded_channel();
         let (member, membership) = watch::channel(None);
         let group = Group::spawn(membership_config(&config), cluster.clone(), Arc::clone(&fence));
-        let shared = Arc::new(shared(&config, commits, cluster.clone(), Arc::clone(&fence), group.status()));
+        let shared = Arc::new(shared(&config, commits, cluster.clone(), fence, group.status()));
         let committer = committer(&config, Arc::clone(&coordinator), membership, rejections, Arc::clone(&shared.board));
         let engine = Engine::new(Parts {
             shared: Arc::clone(&shared),
@@ -43,7 +43,6 @@ impl Consumer {
             group,
             coordinator,
             member,
-            fence,
             commands: orders,
             rejections: rejected,
         });

@@ -392,7 +392,7 @@ mod tests {
 
     fn partition(origin: Origin) -> Partition {
         let name = TopicPartition::new("t", 0);
-        let ownership = Ownership::new(name, Generation(1), 1, Arc::new(SessionFence::new()));
+        let ownership = Ownership::new(name, Generation(1), 1, Arc::new(SessionFence::new()).term());
         let mut partition =
             Partition::new(ownership, origin, &policies(AutoOffsetReset::Latest, CorruptBatchPolicy::Park));
         partition.leader_is(Some(leader(1, 5)));

@@ -173,7 +173,7 @@ mod tests {
 
     fn ownership(epoch: u64) -> Ownership {
         let partition = TopicPartition { topic: "t".into(), partition: 0 };
-        Ownership::new(partition, Generation(1), epoch, Arc::new(SessionFence::new()))
+        Ownership::new(partition, Generation(1), epoch, Arc::new(SessionFence::new()).term())
     }
 
     fn offset_of(commit: &Commit) -> Option<Offset> {

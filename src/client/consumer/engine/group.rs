@@ -17,7 +17,7 @@ use crate::client::event::{Event, Revocation};
 use crate::client::fetcher::{Origin, Partition};
 use crate::client::group::GroupEvent;
 use crate::client::offsets::Member;
-use crate::client::ownership::{Ownership, Standing};
+use crate::client::ownership::{Ownership, SessionTerm, Standing};
 
 /// How many partitions each topic had when the first assignment came. What lies beyond appeared later (fault G19).
 pub(super) enum Baseline {
@@ -34,7 +34,7 @@ pub(super) struct PendingRevocation {
 impl Engine {
     pub(super) fn group_says(&mut self, event: Option<GroupEvent>) -> Flow {
         match event {
-            Some(GroupEvent::Assign(assigned)) => self.assigned(&assigned),
+            Some(GroupEvent::Assign { assigned, term }) => self.assigned(&assigned, &term),
             Some(GroupEvent::Revoke { id, partitions, deadline }) => self.revoke(id, &partitions, deadline),
             Some(GroupEvent::Lost { partitions, cause }) => self.lost(partitions, cause),
             Some(GroupEvent::Left) => return self.left(),
@@ -47,7 +47,7 @@ impl Engine {
         Flow::On
     }
 
-    fn assigned(&mut self, assigned: &Assigned) {
+    fn assigned(&mut self, assigned: &Assigned, term: &SessionTerm) {
         let member = Member { member_id: Arc::clone(&assigned.member_id), generation: assigned.generation };
         self.member.send_replace(Some(member));
         self.shared.board.count(|counters| counters.assignments = counters.assignments.saturating_add(1));
@@ -61,7 +61,7 @@ impl Engine {
         }
         let mut ownerships = Vec::with_capacity(assigned.added.len());
         for name in &assigned.added {
-            let ownership = self.own(name.clone(), assigned);
+            let ownership = self.own(name.clone(), assigned, term);
             if let Some(partition) = self.partitions.get_mut(name) {
                 partition.leader_is(leader_in(&metadata, name));
             }
@@ -74,13 +74,12 @@ impl Engine {
         }
     }
 
-    fn own(&mut self, name: TopicPartition, assigned: &Assigned) -> Ownership {
+    fn own(&mut self, name: TopicPartition, assigned: &Assigned, term: &SessionTerm) -> Ownership {
         if let Some(before) = self.partitions.remove(&name) {
             self.close_partition(&before, Standing::Revoked);
         }
         self.assignments = self.assignments.saturating_add(1);
-        let fence = Arc::clone(&self.fence);
-        let ownership = Ownership::new(name.clone(), assigned.generation, self.assignments, fence);
+        let ownership = Ownership::new(name.clone(), assigned.generation, self.assignments, term.clone());
         let partition = Partition::new(ownership.clone(), self.origin(&name), &self.policies);
         self.shared.queues.open(ownership.clone());
         self.shared.board.open(&name);

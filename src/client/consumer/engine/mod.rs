@@ -25,7 +25,7 @@ use crate::client::consumer::{ConsumerHandle, FatalError, Shared};
 use crate::client::fetcher::{Broker, Damage, Effect, Leader, Partition, Policies, Stage, Work};
 use crate::client::group::Group;
 use crate::client::offsets::{Coordinator, Member};
-use crate::client::ownership::{Ownership, SessionFence, Standing};
+use crate::client::ownership::{Ownership, Standing};
 use crate::client::queue::Item;
 use crate::client::request::TopicId;
 
@@ -67,7 +67,6 @@ pub(crate) struct Engine {
     pub(crate) group: Group,
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) member: watch::Sender<Option<Member>>,
-    pub(crate) fence: Arc<SessionFence>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) rejections: mpsc::UnboundedReceiver<(Generation, ErrorCode)>,
     metadata: watch::Receiver<Arc<Metadata>>,
@@ -90,14 +89,13 @@ pub(crate) struct Parts {
     pub(crate) group: Group,
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) member: watch::Sender<Option<Member>>,
-    pub(crate) fence: Arc<SessionFence>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) rejections: mpsc::UnboundedReceiver<(Generation, ErrorCode)>,
 }
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { shared, config, cluster, group, coordinator, member, fence, commands, rejections } = parts;
+        let Parts { shared, config, cluster, group, coordinator, member, commands, rejections } = parts;
         let client = &config.client;
         let retry = Backoff::new(client.retry_backoff, client.retry_backoff_max);
         let policies = Policies {
@@ -115,7 +113,6 @@ impl Engine {
             group,
             coordinator,
             member,
-            fence,
             commands,
             rejections,
             policies,
