@@ -7,14 +7,17 @@
 //! reads the record next; what has begun ends and is recorded. Absent: judgement about incidents, and retries of its own.
 
 mod decide;
+mod deciders;
 mod domain;
 mod feed;
 mod guard;
 mod kafka;
+mod letters;
 mod newest;
 mod observe;
 mod order;
 mod partition;
+mod pressure;
 mod run;
 mod work;
 

@@ -33,14 +33,19 @@ impl Target {
 
     /// `status` sees each call before it is answered.
     pub(crate) fn answering(status: impl Fn(&Call) -> u16 + Send + Sync + 'static) -> Self {
+        Self::replying(move |call| (status(call), "ok".to_owned()))
+    }
+
+    /// `reply` sees each call before it is answered, and gives status and body.
+    pub(crate) fn replying(reply: impl Fn(&Call) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let calls = Arc::new(Mutex::new(Vec::new()));
-        let (seen, status) = (Arc::clone(&calls), Arc::new(status));
+        let (seen, reply) = (Arc::clone(&calls), Arc::new(reply));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, status) = (Arc::clone(&seen), Arc::clone(&status));
-                std::thread::spawn(move || serve(&stream, &seen, &*status));
+                let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
+                std::thread::spawn(move || serve(&stream, &seen, &*reply));
             }
         });
         Self { address, calls }
@@ -61,12 +66,12 @@ impl Target {
     }
 }
 
-fn serve(stream: &TcpStream, seen: &Mutex<Vec<Call>>, status: &(dyn Fn(&Call) -> u16 + Send + Sync)) {
+fn serve(stream: &TcpStream, seen: &Mutex<Vec<Call>>, reply: &(dyn Fn(&Call) -> (u16, String) + Send + Sync)) {
     let mut reader = BufReader::new(stream);
     while let Some(call) = read(&mut reader) {
         seen.lock().expect("no panic while holding it").push(call.clone());
-        let code = status(&call);
-        let answer = format!("HTTP/1.1 {code} Answer\r\nContent-Length: 2\r\n\r\nok");
+        let (code, body) = reply(&call);
+        let answer = format!("HTTP/1.1 {code} Answer\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         let mut writer = stream;
         if writer.write_all(answer.as_bytes()).is_err() {
             return;

@@ -1,1 +1,0 @@
-//! Ledger, actions and pipeline.

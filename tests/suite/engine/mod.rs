@@ -1,0 +1,7 @@
+//! Ledger, actions and pipeline, with a source made for the purpose instead of a Kafka.
+
+mod actions;
+mod books;
+mod source;
+mod unknown;
+mod world;
