@@ -6,6 +6,7 @@ mod cli_checks;
 mod client_consumer;
 mod client_transport;
 mod engine;
+mod example_config;
 mod real_kafka;
 mod service_life;
 mod world;

@@ -1,0 +1,129 @@
+//! From a record's bytes to a decision: parsing, deciding among 10, 100 and 1,000 conditions, and explaining.
+//!
+//! Records are about 2 KiB with three alerts; one in ten matches. The figures are incidents and bytes a second on one core.
+
+use std::fmt::Write as _;
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use kafka_consumer::condition::Conditions;
+use kafka_consumer::incident::Incident;
+use kafka_consumer::yaml::{self, Mistakes};
+
+/// The records' clock, in seconds since the epoch.
+const NOW: i64 = 1_769_756_000;
+/// Records of one round.
+const RECORDS: usize = 100;
+/// How many conditions there are.
+const SIZES: [usize; 3] = [10, 100, 1000];
+
+fn main() {
+    divan::main();
+}
+
+/// `count` conditions on the alert type, of which the last is the one that some records match.
+fn conditions(count: usize) -> Conditions {
+    let mut text = String::new();
+    for number in 0..count {
+        let kind = if number + 1 == count { "oozie".to_owned() } else { format!("kind_{number}") };
+        let _ = write!(
+            text,
+            "- {{name: c{number}, active: true, resolved: false, max_seconds_since_updated: 3600, tags: {{alert_type: {kind}}},\n   \
+             alert_conditions: {{tags: {{severity: [critical, major]}}}}, alert_actions: [act]}}\n"
+        );
+    }
+    compiled(&text)
+}
+
+/// As many conditions, none of which requires an exact tag: every one is tried.
+fn patterns(count: usize) -> Conditions {
+    let rules = (0..count)
+        .map(|number| format!("- {{name: c{number}, tags: {{alert_type: {{starts_with: kind_{number}}}}}, alert_actions: [act]}}\n"));
+    compiled(&rules.collect::<String>())
+}
+
+fn compiled(text: &str) -> Conditions {
+    let mistakes = Mistakes::default();
+    let node = yaml::parse(text, &mistakes).expect("YAML");
+    let conditions = Conditions::compile(Some(&node), "incident_conditions", &mistakes);
+    assert!(mistakes.is_empty(), "{mistakes}");
+    conditions
+}
+
+/// One in ten of them is of the kind that matches.
+fn records() -> Vec<String> {
+    (0..RECORDS).map(|number| record(number, if number % 10 == 0 { "oozie" } else { "nothing_known" })).collect()
+}
+
+fn record(number: usize, kind: &str) -> String {
+    let alerts: Vec<_> = (0..3)
+        .map(|alert| {
+            format!(
+                r#"{{"id": "60f{number}a{alert}", "status": "critical", "active": true, "startedOn": 1769755513, "updatedOn": 1769755540,
+                "endedOn": null, "source_system": "nagios.prod", "host": "worker-{alert}.grid.example", "description":
+                "CRITICAL: coordinator 0001-C of the nightly aggregation has not finished within its window", "primary_property": "host",
+                "secondary_property": "check", "tags": [{{"name": "host", "value": "worker-{alert}.grid.example"}},
+                {{"name": "severity", "value": "critical"}}, {{"name": "coordinator_id", "value": "0001-C"}}]}}"#
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"incident": {{"id": "60f{number}", "status": "critical", "severity": "critical", "active": true, "flapping": false,
+        "resolved": false, "startedOn": 1769755513, "changedOn": 1769755540, "updatedOn": 1769755540, "endedOn": null,
+        "snooze": {{"snoozed": false, "end_time": null}}, "environments": ["sre"], "assignee": null, "incidentTags":
+        [{{"id": "alert_type", "value": "{kind}"}}, {{"id": "priority", "value": ["P2"]}}, {{"id": "service", "value": "grid"}}],
+        "alerts": [{}]}}}}"#,
+        alerts.join(", ")
+    )
+}
+
+#[divan::bench]
+fn parse(bencher: Bencher<'_, '_>) {
+    let records = records();
+    let bytes: usize = records.iter().map(String::len).sum();
+    bencher.counter(ItemsCount::new(records.len())).counter(BytesCount::new(bytes)).bench(|| {
+        for record in &records {
+            let _incident = black_box(Incident::parse(black_box(record.as_bytes())));
+        }
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn parse_and_decide(bencher: Bencher<'_, '_>, count: usize) {
+    let (records, conditions) = (records(), conditions(count));
+    let bytes: usize = records.iter().map(String::len).sum();
+    bencher.counter(ItemsCount::new(records.len())).counter(BytesCount::new(bytes)).bench(|| {
+        let matched = records.iter().filter(|record| {
+            let incident = Incident::parse(black_box(record.as_bytes())).expect("incident");
+            conditions.decide(&incident, NOW).matched.is_some()
+        });
+        assert_eq!(matched.count(), RECORDS / 10);
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn decide(bencher: Bencher<'_, '_>, count: usize) {
+    decide_with(bencher, &conditions(count));
+}
+
+#[divan::bench(args = SIZES)]
+fn decide_without_a_required_tag(bencher: Bencher<'_, '_>, count: usize) {
+    decide_with(bencher, &patterns(count));
+}
+
+fn decide_with(bencher: Bencher<'_, '_>, conditions: &Conditions) {
+    let records = records();
+    let incidents: Vec<_> = records.iter().map(|record| Incident::parse(record.as_bytes()).expect("incident")).collect();
+    bencher.counter(ItemsCount::new(records.len())).bench(|| {
+        for incident in &incidents {
+            let _decision = black_box(conditions.decide(black_box(incident), NOW));
+        }
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn explain(bencher: Bencher<'_, '_>, count: usize) {
+    let (record, conditions) = (record(0, "oozie"), conditions(count));
+    let incident = Incident::parse(record.as_bytes()).expect("incident");
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| conditions.explain(black_box(&incident), NOW));
+}
