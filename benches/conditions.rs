@@ -37,8 +37,9 @@ fn conditions(count: usize) -> Conditions {
 
 /// As many conditions, none of which requires an exact tag: every one is tried.
 fn patterns(count: usize) -> Conditions {
-    let rules = (0..count)
-        .map(|number| format!("- {{name: c{number}, tags: {{alert_type: {{starts_with: kind_{number}}}}}, alert_actions: [act]}}\n"));
+    let rules = (0..count).map(|number| {
+        format!("- {{name: c{number}, tags: {{alert_type: {{starts_with: kind_{number}}}}}, alert_actions: [act]}}\n")
+    });
     compiled(&rules.collect::<String>())
 }
 
@@ -113,7 +114,8 @@ fn decide_without_a_required_tag(bencher: Bencher<'_, '_>, count: usize) {
 
 fn decide_with(bencher: Bencher<'_, '_>, conditions: &Conditions) {
     let records = records();
-    let incidents: Vec<_> = records.iter().map(|record| Incident::parse(record.as_bytes()).expect("incident")).collect();
+    let incidents: Vec<_> =
+        records.iter().map(|record| Incident::parse(record.as_bytes()).expect("incident")).collect();
     bencher.counter(ItemsCount::new(records.len())).bench(|| {
         for incident in &incidents {
             let _decision = black_box(conditions.decide(black_box(incident), NOW));

@@ -151,7 +151,7 @@ impl<'de> Visitor<'de> for IncidentSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut incident = Incident::default();
+        let mut incident = Incident { fields: Vec::with_capacity(FEW), ..Incident::default() };
         let mut wrapped = None;
         while let Some(Text(name)) = entries.next_key()? {
             if name == "incident" && wrapped.is_none() {
@@ -261,6 +261,9 @@ fn boolean(value: &Value<'_>) -> Option<bool> {
     }
 }
 
+/// What fits into most records without growing, and costs little where it is not used.
+const FEW: usize = 8;
+
 struct AlertsSeed<'l>(Records<'l>);
 
 impl<'de> DeserializeSeed<'de> for AlertsSeed<'_> {
@@ -323,7 +326,7 @@ impl<'de> Visitor<'de> for AlertSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut alert = Alert::default();
+        let mut alert = Alert { fields: Vec::with_capacity(FEW), ..Alert::default() };
         while let Some(Text(name)) = entries.next_key()? {
             match Field::of_alert(&name) {
                 Some(Field::Tags) => keep_tags(&mut alert.tags, entries.next_value_seed(TagsSeed)?),
@@ -356,7 +359,7 @@ impl<'de> Visitor<'de> for TagsSeed {
     anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut tags = Vec::new();
+        let mut tags = Vec::with_capacity(FEW);
         while let Some(tag) = items.next_element_seed(TagSeed)? {
             tags.extend(tag);
         }
@@ -364,7 +367,7 @@ impl<'de> Visitor<'de> for TagsSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut tags = Vec::new();
+        let mut tags = Vec::with_capacity(FEW);
         while let Some(Text(name)) = entries.next_key()? {
             tags.push((name, entries.next_value()?));
         }

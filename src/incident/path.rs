@@ -66,38 +66,36 @@ pub(super) enum Field {
 impl Field {
     /// The field that a name of an incident's record means, in both spellings (contract of the record).
     pub(super) fn of_incident(name: &str) -> Option<Self> {
-        Some(match name {
-            "id" | "incident_id" | "incidentId" => Self::Id,
-            "status" => Self::Status,
-            "severity" => Self::Severity,
-            "active" => Self::Active,
-            "resolved" => Self::Resolved,
-            "flapping" => Self::Flapping,
-            "tags" | "incidentTags" | "incident_tags" => Self::Tags,
-            "alerts" => Self::Alerts,
-            time => return Self::time(time),
+        // By first letter, because this runs for every key of every record and text is compared one by one.
+        Some(match (name.as_bytes().first()?, name) {
+            (b'i', "id" | "incident_id" | "incidentId") => Self::Id,
+            (b'i', "incidentTags" | "incident_tags") | (b't', "tags") => Self::Tags,
+            (b'r', "resolved") => Self::Resolved,
+            (b'f', "flapping") => Self::Flapping,
+            (b'a', "alerts") => Self::Alerts,
+            (first, name) => return Self::of_both(*first, name),
         })
     }
 
     /// The field that a name of an alert's record means.
     pub(super) fn of_alert(name: &str) -> Option<Self> {
-        Some(match name {
-            "id" | "alert_id" | "alertId" => Self::Id,
-            "status" => Self::Status,
-            "severity" => Self::Severity,
-            "active" => Self::Active,
-            "tags" => Self::Tags,
-            "last_event_at" | "lastEventAt" => Self::UpdatedOn,
-            time => return Self::time(time),
+        Some(match (name.as_bytes().first()?, name) {
+            (b'i', "id") | (b'a', "alert_id" | "alertId") => Self::Id,
+            (b't', "tags") => Self::Tags,
+            (b'l', "last_event_at" | "lastEventAt") => Self::UpdatedOn,
+            (first, name) => return Self::of_both(*first, name),
         })
     }
 
-    fn time(name: &str) -> Option<Self> {
-        Some(match name {
-            "startedOn" | "started_on" | "start" | "started_at" | "startedAt" => Self::StartedOn,
-            "changedOn" | "changed_on" | "changed_at" | "changedAt" => Self::ChangedOn,
-            "updatedOn" | "updated_on" | "updated_at" | "updatedAt" => Self::UpdatedOn,
-            "endedOn" | "ended_on" | "end" | "ended_at" | "endedAt" => Self::EndedOn,
+    fn of_both(first: u8, name: &str) -> Option<Self> {
+        Some(match (first, name) {
+            (b's', "status") => Self::Status,
+            (b's', "severity") => Self::Severity,
+            (b's', "startedOn" | "started_on" | "start" | "started_at" | "startedAt") => Self::StartedOn,
+            (b'a', "active") => Self::Active,
+            (b'c', "changedOn" | "changed_on" | "changed_at" | "changedAt") => Self::ChangedOn,
+            (b'u', "updatedOn" | "updated_on" | "updated_at" | "updatedAt") => Self::UpdatedOn,
+            (b'e', "endedOn" | "ended_on" | "end" | "ended_at" | "endedAt") => Self::EndedOn,
             _ => return None,
         })
     }
