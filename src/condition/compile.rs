@@ -6,7 +6,7 @@ use crate::condition::field;
 use crate::condition::operator::Operator;
 use crate::condition::test::{AlertsTest, FieldTest, Quantifier, Test};
 use crate::condition::{ActionRef, Condition, Conditions, Mode};
-use crate::incident::{Path, Scope};
+use crate::incident::{Path, PathError, Scope};
 use crate::yaml::{Entry, Mistake, Mistakes, Node, Reader, join, units};
 
 /// Tests that are no fields, of an incident.
@@ -134,26 +134,34 @@ impl Compiler<'_> {
             ("none", _) => Some(Test::None(self.list(scope, value, &path)?)),
             ("alert_conditions", Scope::Incident) => self.alerts(value, &path),
             ("max_seconds_since_updated", Scope::Incident) => self.max_age(value, &path),
-            (key, _) if key.starts_with("incident.") => {
-                self.field(Path::incident(key.trim_start_matches("incident.")).ok()?, value, &path)
-            }
+            (key, _) if key.starts_with("incident.") => self.field(
+                &self.written(Path::incident(key.trim_start_matches("incident.")), entry, &path)?,
+                value,
+                &path,
+            ),
             (key, Scope::Alert) if key.starts_with("alert.") => {
-                self.field(Path::alert(key.trim_start_matches("alert.")).ok()?, value, &path)
+                self.field(&self.written(Path::alert(key.trim_start_matches("alert.")), entry, &path)?, value, &path)
             }
             (key, scope) => match known_field(scope, key) {
-                Some(field) => self.field(field, value, &path),
+                Some(field) => self.field(&field, value, &path),
                 None => self.unknown(scope, entry, path),
             },
         }
     }
 
-    fn field(&self, field: Path, value: &Node, path: &str) -> Option<Test> {
-        let operators = field::operators(&field, value, path, self.mistakes)?;
+    fn written(&self, field: Result<Path, PathError>, entry: &Entry, path: &str) -> Option<Path> {
+        field.map_err(|error| self.mistakes.add(path, entry.at, error.to_string())).ok()
+    }
+
+    fn field(&self, field: &Path, value: &Node, path: &str) -> Option<Test> {
+        let operators = field::operators(field, value, path, self.mistakes)?;
         let mut tests: Vec<_> = operators
             .into_iter()
             .map(|any| {
-                let mut tests: Vec<_> =
-                    any.into_iter().map(|operator| Test::Field(FieldTest { path: field.clone(), operator })).collect();
+                let mut tests: Vec<_> = any
+                    .into_iter()
+                    .map(|operator| Test::Field(Box::new(FieldTest { path: field.clone(), operator })))
+                    .collect();
                 if tests.len() == 1 { tests.pop() } else { Some(Test::Any(tests)) }
             })
             .collect::<Option<_>>()?;
@@ -171,7 +179,7 @@ impl Compiler<'_> {
         };
         let tests = entries
             .iter()
-            .filter_map(|entry| self.field(Path::tag(scope, &entry.key), &entry.value, &join(path, &entry.key)));
+            .filter_map(|entry| self.field(&Path::tag(scope, &entry.key), &entry.value, &join(path, &entry.key)));
         Some(one_or_all(tests.collect()))
     }
 
@@ -224,7 +232,7 @@ impl Compiler<'_> {
             return None;
         };
         let updated = Path::incident("updated_on").ok()?;
-        Some(Test::Field(FieldTest { path: updated, operator: Operator::NewerThan(seconds) }))
+        Some(Test::Field(Box::new(FieldTest { path: updated, operator: Operator::NewerThan(seconds) })))
     }
 
     fn unknown(&self, scope: Scope, entry: &Entry, path: String) -> Option<Test> {

@@ -154,11 +154,10 @@ fn regex(pattern: &str, ignore_case: bool) -> Result<regex::Regex, String> {
 
 /// One scalar, or a list of them.
 fn expected(value: &Node, path: &str, mistakes: &Mistakes) -> Option<Vec<Expected>> {
-    let one = |node: &Node, path: &str| match node.as_scalar().filter(|scalar| !scalar.is_null()) {
-        Some(scalar) => {
+    let one = |node: &Node, path: &str| {
+        if let Some(scalar) = node.as_scalar().filter(|scalar| !scalar.is_null()) {
             Some(Expected::new(scalar.as_str(), if is_true_or_false(scalar) { scalar.as_bool() } else { None }))
-        }
-        None => {
+        } else {
             mistakes.add(path, node.at(), format!("expected a value, found {}", node.describe()));
             None
         }

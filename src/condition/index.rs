@@ -58,12 +58,11 @@ impl Index {
     pub(super) fn first<T>(&self, incident: &Incident<'_>, mut decide: impl FnMut(usize) -> Option<T>) -> Option<T> {
         // A thousand conditions fit without an allocation.
         let (mut few, mut many) = ([0_u64; 16], Vec::new());
-        let candidates = match few.get_mut(..self.words) {
-            Some(few) => few,
-            None => {
-                many.resize(self.words, 0);
-                &mut many
-            }
+        let candidates = if let Some(few) = few.get_mut(..self.words) {
+            few
+        } else {
+            many.resize(self.words, 0);
+            &mut many
         };
         candidates.copy_from_slice(&self.always);
         add(candidates, &self.of_incident, &incident.tags);

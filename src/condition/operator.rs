@@ -74,9 +74,8 @@ impl Expected {
                 self.text == text || ((ignore_case || self.boolean.is_some()) && same_letters(&self.text, text))
             }
             Found::Bool(value) => self.boolean == Some(value) || self.text == if value { "true" } else { "false" },
-            #[expect(clippy::cast_precision_loss, reason = "a whole number written as a float has no more digits")]
             Found::Int(value) => {
-                self.int == Some(value) || (self.int.is_none() && same_number(self.float, value as f64))
+                self.int == Some(value) || (self.int.is_none() && same_number(self.float, as_float(value)))
             }
             Found::Float(value) => same_number(self.float, value),
             Found::Missing | Found::List(_) | Found::Map(_) => false,
@@ -89,7 +88,11 @@ fn same_letters(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right) || (!left.is_ascii() && left.to_lowercase() == right.to_lowercase())
 }
 
-#[expect(clippy::float_cmp, reason = "equality is what was asked for")]
+#[expect(clippy::cast_precision_loss, reason = "numbers in rules are written by people; 53 bits are enough for them")]
+fn as_float(value: i64) -> f64 {
+    value as f64
+}
+
 fn same_number(expected: Option<f64>, value: f64) -> bool {
     expected == Some(value)
 }
@@ -156,8 +159,7 @@ impl Comparison {
 
 fn number(found: Found<'_, '_>) -> Option<f64> {
     match found {
-        #[expect(clippy::cast_precision_loss, reason = "limits are written by people; 53 bits are enough for them")]
-        Found::Int(value) => Some(value as f64),
+        Found::Int(value) => Some(as_float(value)),
         Found::Float(value) => Some(value),
         Found::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
         Found::Missing | Found::Bool(_) | Found::List(_) | Found::Map(_) => None,

@@ -18,7 +18,8 @@ pub(super) struct Subject<'s, 'a> {
 /// A test, compiled.
 #[derive(Clone, Debug)]
 pub(super) enum Test {
-    Field(FieldTest),
+    /// Boxed, because the groups around it are small.
+    Field(Box<FieldTest>),
     All(Vec<Test>),
     Any(Vec<Test>),
     None(Vec<Test>),

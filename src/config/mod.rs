@@ -58,7 +58,7 @@ pub struct Config {
     pub cloudwatch: CloudWatch,
     /// Probes, page and metrics.
     pub http: Http,
-    /// The API of BigPanda; without it the steps that need it are left out.
+    /// The API of `BigPanda`; without it the steps that need it are left out.
     pub bigpanda: Option<BigPanda>,
     /// A PEM file of authorities trusted in addition, for every HTTPS call.
     pub tls_ca_file: Option<PathBuf>,
@@ -218,17 +218,14 @@ alert_actions: []
         let config = valid(MINIMAL);
         let kafka = &config.kafka;
         assert_eq!(kafka.security.protocol, SecurityProtocol::Plaintext);
-        assert_eq!(
-            (kafka.session_timeout, kafka.max_poll_interval),
-            (Duration::from_secs(45), Duration::from_secs(300))
-        );
+        assert_eq!((kafka.session_timeout, kafka.max_poll_interval), (Duration::from_secs(45), Duration::from_mins(5)));
         assert_eq!(
             (kafka.auto_offset_reset, kafka.isolation_level),
             (OffsetReset::Latest, IsolationLevel::ReadCommitted)
         );
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:4080");
         assert_eq!(config.dead_letter, DeadLetter::File("/data/automation_consumer/dead_letter.jsonl".into()));
-        assert_eq!(config.storage.ttl, Duration::from_secs(7 * 86_400));
+        assert_eq!(config.storage.ttl, Duration::from_hours(168));
         assert_eq!((config.limits.max_concurrent_actions, config.limits.max_concurrent_incidents), (16, 64));
         assert_eq!(config.mode, Mode::Live);
     }
@@ -245,9 +242,9 @@ alert_actions: []
         let kafka = &config.kafka;
         assert_eq!(
             (kafka.session_timeout, kafka.max_poll_interval),
-            (Duration::from_secs(30), Duration::from_secs(600))
+            (Duration::from_secs(30), Duration::from_mins(10))
         );
-        assert_eq!(kafka.auto_offset_reset, OffsetReset::ByDuration(Duration::from_secs(900)));
+        assert_eq!(kafka.auto_offset_reset, OffsetReset::ByDuration(Duration::from_mins(15)));
         assert_eq!(kafka.isolation_level, IsolationLevel::ReadUncommitted);
         assert_eq!((kafka.client_id.as_deref(), kafka.group_instance_id.as_deref()), (Some("me"), Some("pod-0")));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The small sections: logs, certificate, metrics, HTTP, BigPanda, TLS, dead letters, limits, mode.
+//! The small sections: logs, certificate, metrics, HTTP, `BigPanda`, TLS, dead letters, limits, mode.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ pub struct Http {
     pub admin_token_file: Option<PathBuf>,
 }
 
-/// The API of BigPanda.
+/// The API of `BigPanda`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BigPanda {
     /// Without a slash at the end.

@@ -8,7 +8,7 @@ use crate::yaml::{Mistake, Position, Reader};
 
 const PATH: &str = "/data/automation_consumer/ledger.redb";
 const TTL_DAYS: u32 = 7;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// The ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]

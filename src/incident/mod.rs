@@ -1,7 +1,7 @@
-//! BigPanda incidents, parsed once, borrowed from the record.
+//! `BigPanda` incidents, parsed once, borrowed from the record.
 //!
 //! The record is templated by the customer, so reading is tolerant: wrapped in `incident` or bare, camelCase or
-//! snake_case, one alert or a list of them, times in seconds or milliseconds or as text, tags as a list or a map. What
+//! `snake_case`, one alert or a list of them, times in seconds or milliseconds or as text, tags as a list or a map. What
 //! has no field of its own here is kept and reached by [`Path`]. Nothing here panics on any bytes, and text without
 //! escapes is not copied. Absent: judgement about what an incident means; that belongs to conditions.
 
@@ -168,7 +168,7 @@ impl Tags<'_> {
     }
 }
 
-/// The statuses with which BigPanda says that something is over.
+/// The statuses with which `BigPanda` says that something is over.
 fn is_over(status: &str) -> bool {
     ["ok", "resolved", "closed"].iter().any(|over| status.eq_ignore_ascii_case(over))
 }

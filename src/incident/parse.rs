@@ -404,7 +404,7 @@ impl<'de> Visitor<'de> for TagSeed {
         while let Some(Text(key)) = entries.next_key()? {
             match key.as_ref() {
                 "id" | "name" | "tag_id" | "tagId" | "tag_name" | "tagName" | "key" => {
-                    set(&mut name, id(entries.next_value()?))
+                    set(&mut name, id(entries.next_value()?));
                 }
                 "value" | "tag_value" | "tagValue" | "values" => set(&mut value, Some(entries.next_value()?)),
                 _ => {

@@ -303,7 +303,7 @@ fn inside<'s, 'a>(fields: &'s [(std::borrow::Cow<'a, str>, Value<'a>)], first: &
     }
 }
 
-fn text<'s, 'a>(text: Option<&'s str>) -> Found<'s, 'a> {
+fn text<'a>(text: Option<&str>) -> Found<'_, 'a> {
     text.map_or(Found::Missing, Found::Text)
 }
 

@@ -67,11 +67,12 @@ struct Builder<'m> {
 impl Builder<'_> {
     fn event(&mut self, event: Event<'_>, at: Position) -> Result<(), Mistake> {
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) if self.root.is_some() => {
                 Err(Mistake::at("", at, "a second document begins here; one file holds one document"))
             }
-            Event::DocumentStart(_) => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(1, at)?;
                 let plain = matches!(style, ScalarStyle::Plain) && !known_tag(tag.as_deref(), at)?;

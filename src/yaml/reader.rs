@@ -274,8 +274,8 @@ mod tests {
         let read = |r: &Reader<'_, '_>| {
             assert_eq!(r.strings("one"), Some(vec!["a".to_owned()]));
             assert_eq!(r.boolean("flag"), Some(true));
-            assert_eq!(r.millis("session.timeout.ms"), Some(Duration::from_millis(45_000)));
-            assert_eq!(r.millis("poll"), Some(Duration::from_secs(300)));
+            assert_eq!(r.millis("session.timeout.ms"), Some(Duration::from_secs(45)));
+            assert_eq!(r.millis("poll"), Some(Duration::from_mins(5)));
             assert_eq!(r.string("nothing"), None);
             assert_eq!(r.bytes("size"), Some(1 << 20));
         };

@@ -56,12 +56,12 @@ mod tests {
         for (text, expected) in [
             ("250ms", Duration::from_millis(250)),
             ("30s", Duration::from_secs(30)),
-            ("10m", Duration::from_secs(600)),
-            ("1h", Duration::from_secs(3600)),
-            ("7d", Duration::from_secs(604_800)),
+            ("10m", Duration::from_mins(10)),
+            ("1h", Duration::from_hours(1)),
+            ("7d", Duration::from_hours(168)),
             ("45", Duration::from_secs(45)),
             ("0.5", Duration::from_millis(500)),
-            ("1.5h", Duration::from_secs(5400)),
+            ("1.5h", Duration::from_mins(90)),
         ] {
             assert_eq!(duration(text), Some(expected), "{text}");
         }
@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn iso_durations_are_those_of_kafka() {
-        assert_eq!(iso_duration("PT15M"), Some(Duration::from_secs(900)));
-        assert_eq!(iso_duration("PT1H30M"), Some(Duration::from_secs(5400)));
+        assert_eq!(iso_duration("PT15M"), Some(Duration::from_mins(15)));
+        assert_eq!(iso_duration("PT1H30M"), Some(Duration::from_mins(90)));
         assert_eq!(iso_duration("15m"), None);
         assert_eq!(iso_duration("-PT15M"), None);
     }

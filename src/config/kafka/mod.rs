@@ -1,10 +1,12 @@
 //! The section `kafka`: the predecessor's keys, and Kafka's own setting names with Kafka's units and defaults.
 
-use std::path::PathBuf;
+mod security;
+
 use std::time::Duration;
 
+pub use crate::config::kafka::security::{Sasl, SaslMechanism, Security, SecurityProtocol};
+
 use crate::config::Overrides;
-use crate::secret::SecretText;
 use crate::yaml::{Node, Reader, units};
 
 /// The source of incidents.
@@ -99,52 +101,6 @@ pub enum Assignor {
     CooperativeSticky,
 }
 
-/// `security.protocol`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecurityProtocol {
-    /// Neither encrypted nor authenticated.
-    Plaintext,
-    /// Encrypted.
-    Ssl,
-    /// Authenticated in the clear.
-    SaslPlaintext,
-    /// Both.
-    SaslSsl,
-}
-
-/// How brokers are reached.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Security {
-    /// `security.protocol`; `SASL_SSL` when credentials are given, `PLAINTEXT` otherwise.
-    pub protocol: SecurityProtocol,
-    /// `msk_auth`, or `sasl.mechanism`, `sasl.username`, `sasl.password`.
-    pub sasl: Option<Sasl>,
-    /// `ssl.ca.location`: PEM, trusted beside the public authorities.
-    pub ca_location: Option<PathBuf>,
-    /// `ssl.certificate.location` and `ssl.key.location`: PEM.
-    pub client_identity: Option<(PathBuf, PathBuf)>,
-}
-
-/// Credentials.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sasl {
-    /// The mechanism.
-    pub mechanism: SaslMechanism,
-    /// The user.
-    pub username: SecretText,
-    /// The password.
-    pub password: SecretText,
-}
-
-/// `sasl.mechanism`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SaslMechanism {
-    /// `SCRAM-SHA-512`.
-    ScramSha512,
-    /// `PLAIN`.
-    Plain,
-}
-
 /// Settings of Kafka clients that change nothing here, with the reason.
 const WITHOUT_EFFECT: [(&str, &str); 9] = [
     ("enable.auto.commit", "an offset is committed when the work on its record is recorded, never by a timer"),
@@ -196,7 +152,7 @@ fn section(r: &Reader<'_, '_>, overrides: &Overrides) -> Kafka {
         fetch_max_bytes: size(&["fetch.max.bytes"], 50 << 20),
         max_partition_fetch_bytes: size(&["max.partition.fetch.bytes", "fetch.message.max.bytes"], 1 << 20),
         fetch_max_wait: either_millis(r, ["fetch.max.wait.ms", "fetch.wait.max.ms"], 500),
-        security: security(r),
+        security: security::read(r),
         request_timeout: millis("request.timeout.ms", 30_000),
         socket_connection_setup_timeout: millis("socket.connection.setup.timeout.ms", 10_000),
         reconnect_backoff: millis("reconnect.backoff.ms", 50),
@@ -207,7 +163,9 @@ fn section(r: &Reader<'_, '_>, overrides: &Overrides) -> Kafka {
         connections_max_idle: millis("connections.max.idle.ms", 240_000),
         receive_message_max_bytes: size(&["receive.message.max.bytes"], 100_000_000),
     };
-    WITHOUT_EFFECT.iter().for_each(|(key, why)| r.ignored(key, why));
+    for (key, why) in WITHOUT_EFFECT {
+        r.ignored(key, why);
+    }
     fixed(r);
     together(r, &kafka);
     kafka
@@ -215,12 +173,11 @@ fn section(r: &Reader<'_, '_>, overrides: &Overrides) -> Kafka {
 
 fn required(r: &Reader<'_, '_>, keys: &[&str]) -> String {
     let first = keys.first().copied().unwrap_or_default();
-    match r.node_of(keys) {
-        Some((key, _)) => r.required_string(&key).unwrap_or_default(),
-        None => {
-            r.wrong(first, "is required and missing");
-            String::new()
-        }
+    if let Some((key, _)) = r.node_of(keys) {
+        r.required_string(&key).unwrap_or_default()
+    } else {
+        r.wrong(first, "is required and missing");
+        String::new()
     }
 }
 
@@ -327,107 +284,12 @@ fn isolation_level(r: &Reader<'_, '_>) -> IsolationLevel {
     r.choice("isolation.level", &levels).unwrap_or_default()
 }
 
-fn security(r: &Reader<'_, '_>) -> Security {
-    let protocols = [
-        ("PLAINTEXT", SecurityProtocol::Plaintext),
-        ("SSL", SecurityProtocol::Ssl),
-        ("SASL_PLAINTEXT", SecurityProtocol::SaslPlaintext),
-        ("SASL_SSL", SecurityProtocol::SaslSsl),
-    ];
-    let written = r.choice("security.protocol", &protocols);
-    let sasl = sasl(r);
-    let has_credentials = sasl.is_some() || r.node("msk_auth").is_some();
-    let otherwise = if has_credentials { SecurityProtocol::SaslSsl } else { SecurityProtocol::Plaintext };
-    let protocol = written.unwrap_or(otherwise);
-    let wants = matches!(protocol, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl);
-    if wants && !has_credentials {
-        r.wrong("security.protocol", "needs credentials: msk_auth, or sasl.mechanism, sasl.username and sasl.password");
-    }
-    if !wants && has_credentials {
-        r.wrong("security.protocol", "sends no credentials, but some are given; use SASL_SSL or remove them");
-    }
-    let ca_location = r.string("ssl.ca.location").map(PathBuf::from);
-    let client_identity = identity(r);
-    let encrypted = matches!(protocol, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl);
-    if !encrypted && (ca_location.is_some() || client_identity.is_some()) {
-        let path = r.path_of("ssl.ca.location");
-        r.mistakes().warn(path, r.at(), "has no effect: the connection is not encrypted (security.protocol)");
-    }
-    Security { protocol, sasl, ca_location, client_identity }
-}
-
-fn identity(r: &Reader<'_, '_>) -> Option<(PathBuf, PathBuf)> {
-    match (r.string("ssl.certificate.location"), r.string("ssl.key.location")) {
-        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
-        (None, None) => None,
-        (Some(_), None) => {
-            r.wrong("ssl.certificate.location", "needs ssl.key.location beside it");
-            None
-        }
-        (None, Some(_)) => {
-            r.wrong("ssl.key.location", "needs ssl.certificate.location beside it");
-            None
-        }
-    }
-}
-
-/// The predecessor's section, or Kafka's own names.
-fn sasl(r: &Reader<'_, '_>) -> Option<Sasl> {
-    let by_name = by_kafka_names(r);
-    let Some(auth) = r.child("msk_auth") else { return by_name };
-    if by_name.is_some() {
-        r.wrong("msk_auth", "credentials are given as sasl.* as well; keep one");
-    }
-    match auth.string("auth_method").as_deref() {
-        None | Some("scram" | "SCRAM" | "scram-sha-512" | "SCRAM-SHA-512") => {}
-        Some("iam" | "IAM") => {
-            auth.wrong("auth_method", "iam is not supported yet; use scram with a user name and a password");
-            (auth.know("username"), auth.know("password"), auth.know("region"));
-            auth.close();
-            return None;
-        }
-        Some(other) => auth.wrong("auth_method", format!("expected scram, found `{other}`")),
-    }
-    let (username, password) = (auth.required_string("username"), auth.required_string("password"));
-    auth.ignored("region", "only IAM needs it");
-    auth.close();
-    Some(Sasl {
-        mechanism: SaslMechanism::ScramSha512,
-        username: SecretText::new(username?),
-        password: SecretText::new(password?),
-    })
-}
-
-fn by_kafka_names(r: &Reader<'_, '_>) -> Option<Sasl> {
-    let mechanisms = [("SCRAM-SHA-512", SaslMechanism::ScramSha512), ("PLAIN", SaslMechanism::Plain)];
-    let (_, mechanism) = r
-        .node_of(&["sasl.mechanism", "sasl.mechanisms"])
-        .map_or((None, None), |(key, _)| (Some(()), r.choice(&key, &mechanisms)));
-    let (username, password) = (r.string("sasl.username"), r.string("sasl.password"));
-    match (username, password) {
-        (Some(username), Some(password)) => Some(Sasl {
-            mechanism: mechanism.unwrap_or(SaslMechanism::ScramSha512),
-            username: SecretText::new(username),
-            password: SecretText::new(password),
-        }),
-        (None, None) => None,
-        (Some(_), None) => {
-            r.wrong("sasl.username", "needs sasl.password beside it");
-            None
-        }
-        (None, Some(_)) => {
-            r.wrong("sasl.password", "needs sasl.username beside it");
-            None
-        }
-    }
-}
-
 /// Settings with one value that is right here, and others that would be dangerous to pass over in silence.
 fn fixed(r: &Reader<'_, '_>) {
     match r.string("broker.address.family").as_deref() {
         None | Some("v4" | "V4") => {}
         Some("any") => {
-            r.mistakes().warn(r.path_of("broker.address.family"), r.at(), "has no effect: IPv4 only, as with v4")
+            r.mistakes().warn(r.path_of("broker.address.family"), r.at(), "has no effect: IPv4 only, as with v4");
         }
         Some(_) => r.wrong("broker.address.family", "brokers are dialled by IPv4 only; use v4"),
     }

@@ -8,18 +8,23 @@
 //!
 //! **Escaping** ([`Escape`]): a text that is itself JSON is a JSON template, in which every value is escaped as the inside of a
 //! JSON string, so that a quote in a host name cannot break out of the body; outside quotes write `{{ x | tojson }}`. In a
-//! URL every value of an incident is percent-encoded as one component (a secret is not: it may be the whole URL). Anything else takes values as they are. A list prints its
-//! items with commas between them.
+//! URL every value of an incident is percent-encoded as one component (a secret is not: it may be the whole URL). Anything else
+//! takes values as they are. A list prints its items with commas between them.
+
+mod context;
+mod text;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
-use std::sync::{Arc, LazyLock};
+use std::fmt;
+use std::sync::Arc;
 
-use minijinja::value::{Object, Value as Jinja, ValueKind};
-use minijinja::{AutoEscape, Environment, ErrorKind, Output, UndefinedBehavior};
+use minijinja::value::Value as Jinja;
+use minijinja::{Environment, ErrorKind};
 
-use crate::incident::{Alert, Found, Incident, Path, Tags, Value};
-use crate::secret::{self, Part, Secret};
+pub use crate::template::context::Context;
+
+use crate::secret::Secret;
+use crate::template::text::{environment, is_json, with_secrets};
 use crate::yaml::nearest;
 
 /// Steps that one rendering may take; a plain template takes a few per variable.
@@ -112,171 +117,6 @@ pub enum RenderError {
     NoSecret(String),
 }
 
-/// What a template is filled with. Cheap to clone; made once per incident and then narrowed to an alert or an attempt.
-#[derive(Clone, Debug)]
-pub struct Context {
-    incident: Arc<Incident<'static>>,
-    alert: Option<usize>,
-    episode: Option<Arc<str>>,
-    attempt: Option<u32>,
-    secrets: Option<Revealed>,
-}
-
-/// The values of secrets, and how they go into the text.
-#[derive(Clone, Debug)]
-struct Revealed {
-    values: Arc<BTreeMap<String, Secret>>,
-    /// As they are: a whole URL may be a secret, and none of it comes from an incident.
-    raw: bool,
-}
-
-impl Context {
-    /// The incident alone.
-    pub fn new(incident: &Incident<'_>) -> Self {
-        Self::shared(Arc::new(incident.clone().into_owned()))
-    }
-
-    /// The incident alone, without a copy.
-    pub fn shared(incident: Arc<Incident<'static>>) -> Self {
-        Self { incident, alert: None, episode: None, attempt: None, secrets: None }
-    }
-
-    /// The same for one alert, by its place in the incident.
-    #[must_use]
-    pub fn for_alert(&self, index: usize) -> Self {
-        Self { alert: Some(index), ..self.clone() }
-    }
-
-    /// The same with `episode.key`.
-    #[must_use]
-    pub fn with_episode(&self, key: impl Into<Arc<str>>) -> Self {
-        Self { episode: Some(key.into()), ..self.clone() }
-    }
-
-    /// The same with `attempt`, from 1.
-    #[must_use]
-    pub fn with_attempt(&self, attempt: u32) -> Self {
-        Self { attempt: Some(attempt), ..self.clone() }
-    }
-
-    /// The incident.
-    pub fn incident(&self) -> &Incident<'static> {
-        &self.incident
-    }
-
-    fn alert(&self) -> Option<&Alert<'static>> {
-        self.alert.and_then(|index| self.incident.alerts.get(index))
-    }
-
-    /// What a name without a root means.
-    fn bare(&self, name: &str) -> Jinja {
-        let of_alert = self.alert().and_then(|alert| {
-            let tag = alert.tags.get(name).map(Value::found).filter(|found| !found.is_missing());
-            tag.or_else(|| Path::alert(name).ok().map(|path| alert.get(&path))).filter(|found| !found.is_missing())
-        });
-        of_alert.or_else(|| self.incident.tags.get(name).map(Value::found)).map_or(Jinja::UNDEFINED, jinja)
-    }
-
-    /// What a root means, or a bare name.
-    fn root(&self, name: &str) -> Jinja {
-        let place = match name {
-            "incident" => Place::Incident,
-            "incident_tags" => Place::IncidentTags,
-            "alert" if self.alert().is_some() => Place::Alert,
-            "tags" if self.alert().is_some() => Place::AlertTags,
-            "episode" if self.episode.is_some() => Place::Episode,
-            "attempt" => return self.attempt.map_or(Jinja::UNDEFINED, Jinja::from),
-            "alert" | "tags" | "episode" => return Jinja::UNDEFINED,
-            SECRETS => Place::Secrets,
-            bare => return self.bare(bare),
-        };
-        Jinja::from_object(View { context: self.clone(), place })
-    }
-}
-
-/// A root as minijinja sees it: looked into, never copied as a whole.
-#[derive(Clone, Debug)]
-struct View {
-    context: Context,
-    place: Place,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Root,
-    Incident,
-    IncidentTags,
-    Alert,
-    AlertTags,
-    Episode,
-    Secrets,
-}
-
-impl Object for View {
-    fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
-        self.get_value_by_str(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Jinja> {
-        let context = &self.context;
-        let value = match self.place {
-            Place::Root => context.root(name),
-            Place::Incident => incident_field(context, name),
-            Place::IncidentTags => tag(&context.incident.tags, name),
-            Place::Alert => context.alert().map_or(Jinja::UNDEFINED, |alert| alert_field(alert, name)),
-            Place::AlertTags => context.alert().map_or(Jinja::UNDEFINED, |alert| tag(&alert.tags, name)),
-            Place::Episode => match (name, &context.episode) {
-                ("key", Some(key)) => Jinja::from(&**key),
-                _ => Jinja::UNDEFINED,
-            },
-            Place::Secrets => match &context.secrets {
-                None => Jinja::from_safe_string("***".to_owned()),
-                Some(Revealed { values, raw }) => match values.get(name) {
-                    None => Jinja::UNDEFINED,
-                    Some(secret) if *raw => Jinja::from_safe_string(secret.reveal().to_owned()),
-                    Some(secret) => Jinja::from(secret.reveal()),
-                },
-            },
-        };
-        (!value.is_undefined()).then_some(value)
-    }
-}
-
-fn incident_field(context: &Context, name: &str) -> Jinja {
-    let incident = &context.incident;
-    match name {
-        "alerts" => (0..incident.alerts.len())
-            .map(|index| Jinja::from_object(View { context: context.for_alert(index), place: Place::Alert }))
-            .collect(),
-        "tags" | "incident_tags" | "incidentTags" => {
-            Jinja::from_object(View { context: context.clone(), place: Place::IncidentTags })
-        }
-        name => Path::incident(name).map_or(Jinja::UNDEFINED, |path| jinja(incident.get(&path))),
-    }
-}
-
-fn alert_field(alert: &Alert<'_>, name: &str) -> Jinja {
-    Path::alert(name).map_or(Jinja::UNDEFINED, |path| jinja(alert.get(&path)))
-}
-
-fn tag(tags: &Tags<'_>, name: &str) -> Jinja {
-    tags.get(name).map_or(Jinja::UNDEFINED, |value| jinja(value.found()))
-}
-
-fn jinja(found: Found<'_, '_>) -> Jinja {
-    match found {
-        Found::Missing => Jinja::UNDEFINED,
-        Found::Bool(value) => Jinja::from(value),
-        Found::Int(value) => Jinja::from(value),
-        Found::Float(value) => Jinja::from(value),
-        Found::Text(text) => Jinja::from(text),
-        Found::List(items) => items.iter().map(|item| jinja(item.found())).collect(),
-        Found::Map(entries) => {
-            Jinja::from_pairs(entries.iter().map(|(name, value)| (name.to_string(), jinja(value.found()))))
-        }
-    }
-}
-
 impl Template {
     /// Compiles a text, as JSON when it is JSON.
     pub fn compile(source: &str) -> Result<Self, TemplateError> {
@@ -335,7 +175,7 @@ impl Template {
 
     /// The text, with `***` for every secret: for plans, logs and the ledger.
     pub fn render(&self, context: &Context) -> Result<String, RenderError> {
-        self.fill(Context { secrets: None, ..context.clone() })
+        self.fill(context.without_secrets())
     }
 
     /// The text with the given secrets in it: for the request itself, right before it is made.
@@ -343,12 +183,12 @@ impl Template {
         if let Some(missing) = self.secret_names().find(|name| !secrets.contains_key(*name)) {
             return Err(RenderError::NoSecret(missing.to_owned()));
         }
-        let revealed = Revealed { values: Arc::clone(secrets), raw: self.0.escape == Escape::Url };
-        self.fill(Context { secrets: Some(revealed), ..context.clone() }).map(Secret::new)
+        let context = context.with_secrets(Arc::clone(secrets), self.0.escape == Escape::Url);
+        self.fill(context).map(Secret::new)
     }
 
     fn fill(&self, context: Context) -> Result<String, RenderError> {
-        let root = Jinja::from_object(View { context, place: Place::Root });
+        let root = context.into_root();
         let template = self.0.environment.get_template(NAME).map_err(|error| RenderError::Failed(error.to_string()))?;
         template.render(root.clone()).map_err(|error| self.explain(&error, &root))
     }
@@ -398,8 +238,7 @@ fn root_of(name: &str) -> &str {
 fn possible(name: &str) -> Result<(), TemplateError> {
     let undefined = |nearest: Option<String>| Err(TemplateError::Undefined { name: name.to_owned(), nearest });
     match name.split_once('.') {
-        None => Ok(()),
-        Some(("episode", "key")) => Ok(()),
+        None | Some(("episode", "key")) => Ok(()),
         Some(("episode", _)) => undefined(Some("episode.key".to_owned())),
         Some(("attempt", _)) => undefined(Some("attempt".to_owned())),
         Some((root, _)) if ROOTS.contains(&root) => Ok(()),
@@ -412,122 +251,10 @@ fn syntax(error: &minijinja::Error) -> TemplateError {
     TemplateError::Syntax { line: error.line().unwrap_or(1), what }
 }
 
-/// An environment with everything but the template.
-fn environment(escape: Escape) -> Environment<'static> {
-    static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
-        let mut base = Environment::new();
-        base.set_undefined_behavior(UndefinedBehavior::Strict);
-        base.set_fuel(Some(FUEL));
-        base.set_auto_escape_callback(|_| AutoEscape::None);
-        base
-    });
-    let mut environment = BASE.clone();
-    environment.set_formatter(move |out, _state, value| {
-        if value.is_undefined() {
-            return Err(minijinja::Error::from(ErrorKind::UndefinedError));
-        }
-        write_value(out, escape, value)
-    });
-    environment
-}
-
-fn write_value(out: &mut Output<'_>, escape: Escape, value: &Jinja) -> Result<(), minijinja::Error> {
-    let text = plain(value);
-    let written = match escape {
-        _ if value.is_safe() => out.write_str(&text),
-        Escape::None => out.write_str(&text),
-        Escape::Json => {
-            let quoted = serde_json::Value::from(text).to_string();
-            out.write_str(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
-        }
-        Escape::Url => text.bytes().try_for_each(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.write_char(char::from(byte)),
-            _ => write!(out, "%{byte:02X}"),
-        }),
-    };
-    written.map_err(minijinja::Error::from)
-}
-
-/// A value as text: the items of a list with commas between them, `true` and `false` as JSON has them.
-fn plain(value: &Jinja) -> String {
-    match value.kind() {
-        ValueKind::Seq => {
-            let items: Vec<_> = value.try_iter().into_iter().flatten().map(|item| plain(&item)).collect();
-            items.join(",")
-        }
-        // JSON's words, not Python's.
-        ValueKind::Bool => value.is_true().to_string(),
-        _ => value.to_string(),
-    }
-}
-
-/// Turns `$secret:NAME` outside of tags into a look-up that no incident can answer.
-fn with_secrets(source: &str) -> Result<(String, Vec<String>), TemplateError> {
-    let (mut inner, mut found) = (String::with_capacity(source.len()), Vec::new());
-    let mut rest = source;
-    while !rest.is_empty() {
-        let (outside, tag, after) = next_tag(rest);
-        for part in secret::parts(outside) {
-            match part {
-                Part::Text(text) => inner.push_str(text),
-                Part::Secret(name) => {
-                    let _ = write!(inner, "{{{{ {SECRETS}[\"{name}\"] }}}}");
-                    if !found.iter().any(|known| known == name) {
-                        found.push(name.to_owned());
-                    }
-                }
-            }
-        }
-        if let Some(name) = secret::names(tag).next() {
-            return Err(TemplateError::SecretInside { name: name.to_owned() });
-        }
-        inner.push_str(tag);
-        rest = after;
-    }
-    Ok((inner, found))
-}
-
-/// The text before the next tag, the tag with its braces, and what follows.
-fn next_tag(text: &str) -> (&str, &str, &str) {
-    let begin = ["{{", "{%", "{#"].iter().filter_map(|open| text.find(open)).min().unwrap_or(text.len());
-    let (outside, tag) = text.split_at_checked(begin).unwrap_or((text, ""));
-    let close = match tag.as_bytes().get(1) {
-        Some(b'{') => "}}",
-        Some(b'%') => "%}",
-        _ => "#}",
-    };
-    let end = tag.find(close).map_or(tag.len(), |at| at.saturating_add(close.len()));
-    let (tag, after) = tag.split_at_checked(end).unwrap_or((tag, ""));
-    (outside, tag, after)
-}
-
-/// Whether a template makes JSON: it is JSON when `0` stands for every expression, or it begins as an object or a list of
-/// texts or objects does (loops leave commas that JSON does not have).
-fn is_json(source: &str) -> bool {
-    let begins = source.trim_start();
-    let (first, second) = (begins.get(..1), begins.get(1..).map(str::trim_start));
-    let object = first == Some("{") && second.is_some_and(|rest| rest.starts_with('"'));
-    let list = first == Some("[") && second.is_some_and(|rest| rest.starts_with('"') || is_json(rest));
-    if object || list {
-        return true;
-    }
-    if !matches!(first, Some("{" | "[")) {
-        return false;
-    }
-    let (mut text, mut rest) = (String::new(), source);
-    while !rest.is_empty() {
-        let (outside, tag, after) = next_tag(rest);
-        text.push_str(outside);
-        text.push_str(if tag.starts_with("{{") { "0" } else { "" });
-        rest = after;
-    }
-    // A text that is one expression is no JSON of its own.
-    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incident::Incident;
 
     const RECORD: &str = r#"{"incident": {"id": "60f1", "status": "critical", "updatedOn": 5, "assignee": null, "snooze": {"snoozed": false},
         "incidentTags": [{"id": "alert_type", "value": "oozie"}, {"id": "priority", "value": ["P1", "P2"]}, {"id": "host", "value": "of-incident"}],
