@@ -22,9 +22,13 @@ impl ConsumerBuilder {
         Self { config: ConsumerConfig::new(ClientConfig::new(Vec::<String>::new()), "") }
     }
 
-    /// `bootstrap.servers`: `host:port` each.
+    /// `bootstrap.servers`: `host:port` each, or several with commas between them, as Kafka's setting is written.
     pub fn bootstrap_servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
-        self.config.client.bootstrap_servers = servers.into_iter().map(Into::into).collect();
+        let mut all = Vec::new();
+        for servers in servers {
+            all.extend(servers.into().split(',').map(|server| server.trim().to_owned()));
+        }
+        self.config.client.bootstrap_servers = all;
         self
     }
 

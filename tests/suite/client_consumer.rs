@@ -1,1 +1,0 @@
-//! Groups, fetching and commits against the broker double.

@@ -1,0 +1,169 @@
+//! Assignments that come and go.
+
+use std::time::Duration;
+
+use kafka_broker_double::{ApiKey, Cluster, ResponseError};
+use kafka_consumer::client::{AssignorKind, CommitError, DropCause, FatalError, NotOwned};
+
+use super::{PATIENCE, Reader, builder, numbers, texts};
+
+#[tokio::test]
+async fn two_members_share_the_partitions_and_the_one_that_stays_gets_all_back() {
+    for assignor in [AssignorKind::Range, AssignorKind::CooperativeSticky] {
+        let cluster = Cluster::builder().topic("t", 4).start();
+        let config = || builder(&cluster).partition_assignment_strategy([assignor]);
+        let mut first = Reader::from(config());
+        first.until("all are assigned", |reader| reader.owned.len() == 4).await;
+        let mut second = Reader::from(config());
+        let joined = async {
+            tokio::join!(
+                first.until("two are left", |reader| reader.owned.len() == 2),
+                second.until("two came", |reader| reader.owned.len() == 2)
+            )
+        };
+        tokio::time::timeout(PATIENCE, joined).await.unwrap();
+        second.close().await;
+        first.until("all are back", |reader| reader.owned.len() == 4).await;
+        first.close().await;
+        assert!(cluster.group("g").is_none_or(|group| group.members.is_empty()));
+    }
+}
+
+#[tokio::test]
+async fn g07_revoked_partitions_commit_before_the_rebalance_goes_on() {
+    let cluster = Cluster::builder().topic("t", 2).start();
+    for partition in 0..2 {
+        cluster.produce("t", partition, numbers(0, 5));
+    }
+    let mut first = Reader::of(&cluster);
+    first.until_read(10).await;
+    let mut second = Reader::of(&cluster);
+    let (_, _) = tokio::join!(
+        first.until("one is left", |reader| reader.owned.len() == 1),
+        second.until("one came", |reader| reader.owned.len() == 1)
+    );
+    for partition in 0..2 {
+        assert_eq!(cluster.committed("g", "t", partition), Some(5));
+    }
+    second.for_a_while().await;
+    assert_eq!(second.count(), 0, "nothing is read twice");
+    first.close().await;
+    second.close().await;
+}
+
+#[tokio::test]
+async fn g05_offsets_read_under_an_earlier_assignment_are_reported_and_not_sent() {
+    let cluster = Cluster::builder().topic("t", 2).start();
+    for partition in 0..2 {
+        cluster.produce("t", partition, numbers(0, 5));
+    }
+    let mut first = Reader::of(&cluster);
+    first.commits_on_revocation = false;
+    first.until_read(10).await;
+    let stale = first.read.clone();
+    let mut second = Reader::of(&cluster);
+    let (_, _) = tokio::join!(first.until("one is left", |reader| reader.owned.len() == 1), second.until_read(5));
+    let report = first.handle.commit(stale).await.unwrap();
+    assert_eq!(report.committed, [], "with an eager assignor both assignments are new");
+    assert_eq!(report.dropped.len(), 2);
+    assert!(report.dropped.iter().all(|dropped| dropped.cause == DropCause::NotOwned(NotOwned::Revoked)));
+    first.close().await;
+    second.close().await;
+}
+
+#[tokio::test]
+async fn g01_a_slow_application_loses_its_partitions_and_gets_them_back_when_it_returns() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    cluster.produce("t", 0, numbers(0, 5));
+    let mut reader = Reader::from(builder(&cluster).max_poll_interval(Duration::from_millis(700)));
+    reader.until_read(5).await;
+    let owner = reader.owned[&0].clone();
+    cluster
+        .wait_until("the member has left", PATIENCE, |cluster| {
+            cluster.group("g").is_none_or(|group| group.members.is_empty())
+        })
+        .await;
+    assert!(owner.check().is_err());
+    let late = reader.handle.commit(reader.read.clone()).await.unwrap();
+    assert_eq!(late.dropped.len(), 1);
+    assert_eq!(cluster.committed("g", "t", 0), None);
+    reader.until_event(&["Lost", "PollDeadlinePassed"]).await;
+    reader.until_read(10).await;
+    assert_eq!(reader.values[&0], [texts(0, 5), texts(0, 5)].concat(), "nothing was committed");
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn g04_a_commit_by_a_member_that_is_not_one_any_more_rejoins_at_once() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    cluster.produce("t", 0, numbers(0, 5));
+    let mut reader = Reader::of(&cluster);
+    reader.until_read(5).await;
+    cluster.on(ApiKey::OffsetCommit).error(ResponseError::UnknownMemberId);
+    let refused = reader.handle.commit(std::mem::take(&mut reader.read)).await;
+    assert_eq!(refused, Err(CommitError::Fenced { error: "UNKNOWN_MEMBER_ID" }));
+    reader.until_event(&["Lost"]).await;
+    reader.until("it is back", |reader| !reader.owned.is_empty()).await;
+    reader.until_read(10).await;
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn g14_a_fenced_static_member_stops_for_good() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    let mut reader = Reader::from(builder(&cluster).group_instance_id("one"));
+    reader.until("it is assigned", |reader| !reader.owned.is_empty()).await;
+    let owner = reader.owned[&0].clone();
+    cluster.on(ApiKey::Heartbeat).always().error(ResponseError::FencedInstanceId);
+    let fatal = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Err(fatal) = reader.consumer.next().await {
+                break fatal;
+            }
+        }
+    });
+    assert!(matches!(fatal.await.unwrap(), FatalError::Group(_)));
+    assert!(owner.check().is_err());
+    assert!(reader.consumer.next().await.is_err(), "it stays so");
+}
+
+#[tokio::test]
+async fn g03_a_member_without_heartbeats_stops_acting_before_its_session_ends() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    cluster.produce("t", 0, numbers(0, 5));
+    let mut reader = Reader::from(builder(&cluster).session_timeout(Duration::from_secs(2)));
+    reader.until_read(5).await;
+    let owner = reader.owned[&0].clone();
+    cluster.on(ApiKey::Heartbeat).always().silence();
+    let begin = std::time::Instant::now();
+    reader.until("the right to act is gone", |_| owner.check().is_err()).await;
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    cluster.clear_faults();
+    reader.until_event(&["Lost"]).await;
+    reader.until("it is back", |reader| !reader.owned.is_empty()).await;
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn g16_closing_with_a_dead_coordinator_ends_in_time() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    let mut reader = Reader::of(&cluster);
+    reader.until("it is assigned", |reader| !reader.owned.is_empty()).await;
+    cluster.stop_broker(1);
+    let begin = std::time::Instant::now();
+    let _ = reader.consumer.close(Duration::from_secs(2)).await;
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn g10_a_coordinator_that_moves_is_followed() {
+    let cluster = Cluster::builder().brokers(3).topic("t", 1).start();
+    cluster.produce("t", 0, numbers(0, 5));
+    let mut reader = Reader::of(&cluster);
+    reader.until_read(5).await;
+    let now = cluster.coordinator("g").unwrap();
+    cluster.move_coordinator("g", Some(now % 3 + 1));
+    assert_eq!(reader.commit().await.committed.len(), 1);
+    assert_eq!(cluster.committed("g", "t", 0), Some(5));
+    reader.close().await;
+}
