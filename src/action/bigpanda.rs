@@ -18,7 +18,7 @@ const PER_SECOND: u32 = 5;
 /// Requests at once after a quiet time.
 const BURST: u32 = 5;
 /// How long the fetched API key is used before it is fetched again.
-const KEY_KEPT: Duration = Duration::from_secs(300);
+const KEY_KEPT: Duration = Duration::from_mins(5);
 
 /// The section `bigpanda` of the configuration.
 #[derive(Clone, Debug)]

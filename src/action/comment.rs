@@ -155,8 +155,8 @@ fn activities(body: &[u8]) -> Option<usize> {
 /// Short, and the same for every attempt of an episode.
 fn token(episode: &str) -> String {
     let digest = Sha256::digest(episode.as_bytes());
-    let short: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-    format!("[kafka_consumer {short}]")
+    let (start, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has 32 bytes");
+    format!("[kafka_consumer {:016x}]", u64::from_be_bytes(*start))
 }
 
 /// A key that BigPanda refuses may have been rotated.
@@ -200,6 +200,6 @@ mod tests {
     fn the_token_depends_on_the_episode_alone() {
         assert_eq!(token("a"), token("a"));
         assert_ne!(token("a"), token("b"));
-        assert_eq!(token("a").len(), "[kafka_consumer ]".len() + 20);
+        assert_eq!(token("a").len(), "[kafka_consumer ]".len() + 16);
     }
 }

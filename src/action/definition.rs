@@ -1,6 +1,6 @@
 //! Definitions of actions, as `incident_actions` and `alert_actions` list them.
 //!
-//! What all types share is read here: name, type, timeout, retries, on_unknown. The rest is the type's own.
+//! What all types share is read here: name, type, timeout, retries, `on_unknown`. The rest is the type's own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::template::{Escape, Template};
 use crate::yaml::{Mistake, Mistakes, Node, Reader};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const ATTEMPTS: u32 = 4;
 const ATTEMPTS_MAX: u32 = 100;
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -96,8 +96,10 @@ pub struct Definition {
 /// All actions of the configuration. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
-    by_name: Arc<BTreeMap<(Scope, Arc<str>), Arc<Definition>>>,
+    by_name: Arc<ByName>,
 }
+
+type ByName = BTreeMap<(Scope, Arc<str>), Arc<Definition>>;
 
 impl Definitions {
     /// Reads the two lists of the document; every mistake goes to `mistakes`.

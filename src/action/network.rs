@@ -12,7 +12,7 @@ use crate::secret::{Secret, SecretError, Secrets as Providers};
 use crate::transport::HttpClient;
 
 /// How long a fetched secret is used before it is fetched again: a rotated one is picked up by then.
-const SECRET_KEPT: Duration = Duration::from_secs(300);
+const SECRET_KEPT: Duration = Duration::from_mins(5);
 
 /// What actions need to touch the world. Cheap to clone.
 #[derive(Clone, Debug)]

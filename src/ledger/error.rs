@@ -108,7 +108,7 @@ pub enum AppendError {
     #[error("episode {key}: {contradiction}")]
     Contradiction {
         /// The episode.
-        key: EpisodeKey,
+        key: Box<EpisodeKey>,
         /// What does not follow from what.
         contradiction: Contradiction,
     },

@@ -227,20 +227,19 @@ impl<'t> Tables<'t> {
         let mut changed: Vec<(String, Option<Summary>, Summary)> = Vec::with_capacity(records.len());
         for (position, record) in (0_u64..).zip(records) {
             let text = record.key.to_string();
-            let index = match changed.iter().position(|(known, ..)| *known == text) {
-                Some(index) => index,
-                None => {
-                    let before = summary(&self.episodes, &text)?;
-                    let after = before.clone().unwrap_or_else(|| Summary::new(record));
-                    changed.push((text, before, after));
-                    changed.len() - 1
-                }
+            let index = if let Some(index) = changed.iter().position(|(known, ..)| *known == text) {
+                index
+            } else {
+                let before = summary(&self.episodes, &text)?;
+                let after = before.clone().unwrap_or_else(|| Summary::new(record));
+                changed.push((text, before, after));
+                changed.len() - 1
             };
             let Some((_, _, after)) = changed.get_mut(index) else { continue };
             match fold(&after.state, &record.entry) {
                 Ok(state) => after.extend(record, state, self.next + position),
                 Err(contradiction) => {
-                    return Ok(Err(AppendError::Contradiction { key: record.key.clone(), contradiction }));
+                    return Ok(Err(AppendError::Contradiction { key: Box::new(record.key.clone()), contradiction }));
                 }
             }
         }
@@ -331,12 +330,11 @@ fn open_checked(path: &Path, open: &OpenDatabase) -> Result<Database, OpenError>
         let detail = "the file is empty, and this program never leaves an empty one".to_owned();
         return Err(OpenError::Damaged { path: path.to_path_buf(), detail });
     }
-    match catch_unwind(AssertUnwindSafe(|| open(path))) {
-        Ok(opened) => opened.map_err(|error| database_error(path, error)),
-        Err(_) => {
-            let detail = "its structure contradicts itself".to_owned();
-            Err(OpenError::Damaged { path: path.to_path_buf(), detail })
-        }
+    if let Ok(opened) = catch_unwind(AssertUnwindSafe(|| open(path))) {
+        opened.map_err(|error| database_error(path, error))
+    } else {
+        let detail = "its structure contradicts itself".to_owned();
+        Err(OpenError::Damaged { path: path.to_path_buf(), detail })
     }
 }
 

@@ -69,7 +69,7 @@ impl Default for Limits {
             max_concurrent_incidents: 64,
             max_concurrent_actions: 16,
             commit_interval: Duration::from_secs(1),
-            ledger_ttl: Duration::from_secs(7 * 24 * 3600),
+            ledger_ttl: Duration::from_hours(7 * 24),
             drain: Duration::from_secs(30),
         }
     }

@@ -36,7 +36,7 @@ pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};
 use crate::pipeline::work::Work;
 
 /// How often terminal entries that are old enough are forgotten.
-const FORGETS_EVERY: Duration = Duration::from_secs(3600);
+const FORGETS_EVERY: Duration = Duration::from_hours(1);
 /// How long the last commit of a drain may take.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
 

@@ -100,7 +100,7 @@ impl Planner<'_> {
         let incident = self.context.incident();
         let started = incident.started_on.unwrap_or_default();
         let definitions = actions.iter().filter_map(|action| self.definitions.get(Scope::Incident, &action.name));
-        definitions.map(|definition| self.step(stage, definition, None, started, self.context.clone())).collect()
+        definitions.map(|definition| self.step(stage, definition, None, started, self.context)).collect()
     }
 
     fn of_alert(&self, stage: Stage, index: usize, actions: &[ActionRef]) -> Vec<Step> {
@@ -109,7 +109,7 @@ impl Planner<'_> {
         let started = alert.started_on.or(incident.started_on).unwrap_or_default();
         let id = alert_id(alert, index);
         let definitions = actions.iter().filter_map(|action| self.definitions.get(Scope::Alert, &action.name));
-        let step = |definition| self.step(stage, definition, Some(id.clone()), started, self.context.for_alert(index));
+        let step = |definition| self.step(stage, definition, Some(id.clone()), started, &self.context.for_alert(index));
         definitions.map(step).collect()
     }
 
@@ -119,7 +119,7 @@ impl Planner<'_> {
         definition: &Arc<Definition>,
         alert: Option<String>,
         started: i64,
-        context: Context,
+        context: &Context,
     ) -> Step {
         let action = match stage {
             Stage::Incident | Stage::Alert(_) => definition.name.to_string(),

@@ -1,7 +1,5 @@
 //! Commits: periodic, one at a time, of what is new; and the last ones.
 
-use std::sync::Arc;
-
 use kafka_proto::id::{Offset, TopicPartition};
 
 use crate::pipeline::domain::Domain;

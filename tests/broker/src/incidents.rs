@@ -164,13 +164,38 @@ pub fn malformed() -> Vec<&'static [u8]> {
 }
 
 fn host(seed: &mut Seed) -> String {
-    format!("{}{:03}.{}.example", seed.one_of(&["web", "db", "kafka", "oozie", "hdfs"]), seed.below(400), seed.one_of(&["gq1", "bf1", "ne1"]))
+    format!(
+        "{}{:03}.{}.example",
+        seed.one_of(&["web", "db", "kafka", "oozie", "hdfs"]),
+        seed.below(400),
+        seed.one_of(&["gq1", "bf1", "ne1"])
+    )
 }
 
 fn words(seed: &mut Seed, count: usize) -> String {
     const WORDS: &[&str] = &[
-        "disk", "usage", "above", "threshold", "on", "volume", "latency", "of", "checkout", "job", "failed", "after",
-        "retries", "replica", "lag", "in", "region", "heartbeat", "missing", "since", "process", "restarted",
+        "disk",
+        "usage",
+        "above",
+        "threshold",
+        "on",
+        "volume",
+        "latency",
+        "of",
+        "checkout",
+        "job",
+        "failed",
+        "after",
+        "retries",
+        "replica",
+        "lag",
+        "in",
+        "region",
+        "heartbeat",
+        "missing",
+        "since",
+        "process",
+        "restarted",
     ];
     (0..count).map(|_| seed.one_of(WORDS)).collect::<Vec<_>>().join(" ")
 }

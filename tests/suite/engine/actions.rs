@@ -15,8 +15,11 @@ const KEY: &str = "a/-/5/oozie/announce";
 async fn one(world: &World) -> Running {
     let running = world.start().await;
     let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
+    running.say.send(Feed::Assigned(vec![right.clone()])).expect("the pipeline listens");
+    running
+        .say
+        .send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)])))
+        .expect("the pipeline listens");
     running.committed(0, 1).await;
     running
 }

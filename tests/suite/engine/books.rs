@@ -20,13 +20,13 @@ struct Door(Arc<(Mutex<bool>, Condvar)>);
 
 impl Door {
     fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        *self.0.0.lock().expect("no panic while holding it") = true;
         self.0.1.notify_all();
     }
 
     fn pass(&self) {
-        let closed = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_while(closed, |open| !*open).unwrap());
+        let closed = self.0.0.lock().expect("no panic while holding it");
+        drop(self.0.1.wait_while(closed, |open| !*open).expect("no panic while holding it"));
     }
 
     /// A target that lets nobody through before it is open.

@@ -29,8 +29,11 @@ async fn after_a_crash(world: &World, key: &str) -> Running {
     world.left(key, in_flight()).await;
     let running = world.start().await;
     let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
+    running.say.send(Feed::Assigned(vec![right.clone()])).expect("the pipeline listens");
+    running
+        .say
+        .send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)])))
+        .expect("the pipeline listens");
     running.committed(0, 1).await;
     running
 }
