@@ -5,9 +5,12 @@
 //! has no field of its own here is kept and reached by [`Path`]. Nothing here panics on any bytes, and text without
 //! escapes is not copied. Absent: judgement about what an incident means; that belongs to conditions.
 
+mod alerts;
 mod parse;
 mod path;
+mod tags;
 mod time;
+mod tolerant;
 mod value;
 
 use std::borrow::Cow;

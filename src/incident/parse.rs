@@ -3,15 +3,17 @@
 //! The visitors take each field as whatever JSON value it is and keep what makes sense; a field of an unexpected type is
 //! treated as absent, not as an error. Of a field that stands twice the first value counts.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::incident::alerts::AlertsSeed;
 use crate::incident::path::Field;
+use crate::incident::tags::{TagsSeed, keep_tags};
+use crate::incident::tolerant::{FEW, anything_else_is_nothing, boolean, id, set, text};
 use crate::incident::value::{Text, skip_rest};
-use crate::incident::{Alert, Incident, Tags, Value, time};
+use crate::incident::{Incident, Value};
 
 /// How large a record may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,21 +111,9 @@ fn not_json(error: &serde_json::Error) -> ParseError {
 
 /// What the visitors share.
 #[derive(Clone, Copy)]
-struct Records<'l> {
-    alerts_limit: usize,
-    too_many_alerts: &'l Cell<bool>,
-}
-
-/// Implements the visitor methods for values that are not what was looked for: read past, and given as nothing.
-macro_rules! anything_else_is_nothing {
-    ($($scalar:ident($type:ty)),*) => {
-        $(fn $scalar<E>(self, _: $type) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        })*
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-    };
+pub(super) struct Records<'l> {
+    pub(super) alerts_limit: usize,
+    pub(super) too_many_alerts: &'l Cell<bool>,
 }
 
 struct IncidentSeed<'l>(Records<'l>);
@@ -191,12 +181,6 @@ fn unwrap<'a>(outer: Incident<'a>, wrapped: Option<Incident<'a>>) -> Incident<'a
     inner
 }
 
-fn keep_tags<'a>(tags: &mut Tags<'a>, more: Tags<'a>) {
-    if tags.0.is_empty() {
-        *tags = more;
-    }
-}
-
 fn set_field<'a>(incident: &mut Incident<'a>, field: Field, value: Value<'a>) {
     match field {
         Field::Id if incident.id.is_empty() => incident.id = id(value).unwrap_or_default(),
@@ -205,219 +189,18 @@ fn set_field<'a>(incident: &mut Incident<'a>, field: Field, value: Value<'a>) {
         Field::Active => set(&mut incident.active, boolean(&value)),
         Field::Resolved => set(&mut incident.resolved, boolean(&value)),
         Field::Flapping => set(&mut incident.flapping, boolean(&value)),
-        Field::StartedOn => set(&mut incident.started_on, time::seconds(value.found())),
-        Field::ChangedOn => set(&mut incident.changed_on, time::seconds(value.found())),
-        Field::UpdatedOn => set(&mut incident.updated_on, time::seconds(value.found())),
-        Field::EndedOn => set(&mut incident.ended_on, time::seconds(value.found())),
+        Field::StartedOn => set(&mut incident.started_on, value.found().seconds()),
+        Field::ChangedOn => set(&mut incident.changed_on, value.found().seconds()),
+        Field::UpdatedOn => set(&mut incident.updated_on, value.found().seconds()),
+        Field::EndedOn => set(&mut incident.ended_on, value.found().seconds()),
         Field::Id | Field::Tags | Field::Alerts => {}
-    }
-}
-
-fn set_alert_field<'a>(alert: &mut Alert<'a>, field: Field, value: Value<'a>) {
-    match field {
-        Field::Id => set(&mut alert.id, id(value)),
-        Field::Status => set(&mut alert.status, text(value)),
-        Field::Severity => set(&mut alert.severity, text(value)),
-        Field::Active => set(&mut alert.active, boolean(&value)),
-        Field::StartedOn => set(&mut alert.started_on, time::seconds(value.found())),
-        Field::ChangedOn => set(&mut alert.changed_on, time::seconds(value.found())),
-        Field::UpdatedOn => set(&mut alert.updated_on, time::seconds(value.found())),
-        Field::EndedOn => set(&mut alert.ended_on, time::seconds(value.found())),
-        Field::Resolved | Field::Flapping | Field::Tags | Field::Alerts => {}
-    }
-}
-
-fn set<T>(slot: &mut Option<T>, value: Option<T>) {
-    if slot.is_none() {
-        *slot = value;
-    }
-}
-
-/// Ids are text; a number is taken by its digits.
-fn id(value: Value<'_>) -> Option<Cow<'_, str>> {
-    match value {
-        Value::Text(text) if !text.is_empty() => Some(text),
-        Value::Int(number) => Some(Cow::Owned(number.to_string())),
-        _ => None,
-    }
-}
-
-fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
-    match value {
-        Value::Text(text) => Some(text),
-        Value::Int(_) | Value::Float(_) | Value::Bool(_) => value.text().map(|text| Cow::Owned(text.into_owned())),
-        Value::Null | Value::List(_) | Value::Map(_) => None,
-    }
-}
-
-fn boolean(value: &Value<'_>) -> Option<bool> {
-    match value {
-        Value::Bool(value) => Some(*value),
-        Value::Int(0) => Some(false),
-        Value::Int(1) => Some(true),
-        Value::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        Value::Text(text) if text.eq_ignore_ascii_case("false") => Some(false),
-        _ => None,
-    }
-}
-
-/// What fits into most records without growing, and costs little where it is not used.
-const FEW: usize = 8;
-
-struct AlertsSeed<'l>(Records<'l>);
-
-impl<'de> DeserializeSeed<'de> for AlertsSeed<'_> {
-    type Value = Vec<Alert<'de>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for AlertsSeed<'_> {
-    type Value = Vec<Alert<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("alerts")
-    }
-
-    anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut alerts = Vec::new();
-        while let Some(alert) = items.next_element_seed(AlertSeed)? {
-            if alerts.len() >= self.0.alerts_limit {
-                self.0.too_many_alerts.set(true);
-                skip_rest(&mut items)?;
-                break;
-            }
-            alerts.extend(alert);
-        }
-        Ok(alerts)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
-        Ok(AlertSeed.visit_map(entries)?.into_iter().collect())
-    }
-}
-
-struct AlertSeed;
-
-impl<'de> DeserializeSeed<'de> for AlertSeed {
-    type Value = Option<Alert<'de>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for AlertSeed {
-    type Value = Option<Alert<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an alert")
-    }
-
-    anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        skip_rest(&mut items)?;
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut alert = Alert { fields: Vec::with_capacity(FEW), ..Alert::default() };
-        while let Some(Text(name)) = entries.next_key()? {
-            match Field::of_alert(&name) {
-                Some(Field::Tags) => keep_tags(&mut alert.tags, entries.next_value_seed(TagsSeed)?),
-                Some(field) => set_alert_field(&mut alert, field, entries.next_value()?),
-                None => alert.fields.push((name, entries.next_value()?)),
-            }
-        }
-        Ok(Some(alert))
-    }
-}
-
-/// Tags are a list of name and value, or a map from name to value.
-struct TagsSeed;
-
-impl<'de> DeserializeSeed<'de> for TagsSeed {
-    type Value = Tags<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TagsSeed {
-    type Value = Tags<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("tags")
-    }
-
-    anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut tags = Vec::with_capacity(FEW);
-        while let Some(tag) = items.next_element_seed(TagSeed)? {
-            tags.extend(tag);
-        }
-        Ok(Tags(tags))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut tags = Vec::with_capacity(FEW);
-        while let Some(Text(name)) = entries.next_key()? {
-            tags.push((name, entries.next_value()?));
-        }
-        Ok(Tags(tags))
-    }
-}
-
-struct TagSeed;
-
-impl<'de> DeserializeSeed<'de> for TagSeed {
-    type Value = Option<(Cow<'de, str>, Value<'de>)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TagSeed {
-    type Value = Option<(Cow<'de, str>, Value<'de>)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a tag")
-    }
-
-    anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        skip_rest(&mut items)?;
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let (mut name, mut value) = (None, None);
-        while let Some(Text(key)) = entries.next_key()? {
-            match key.as_ref() {
-                "id" | "name" | "tag_id" | "tagId" | "tag_name" | "tagName" | "key" => {
-                    set(&mut name, id(entries.next_value()?));
-                }
-                "value" | "tag_value" | "tagValue" | "values" => set(&mut value, Some(entries.next_value()?)),
-                _ => {
-                    entries.next_value::<serde::de::IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(name.map(|name| (name, value.unwrap_or_default())))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use proptest::prelude::*;
 
     use super::*;
