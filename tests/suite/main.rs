@@ -4,6 +4,7 @@ mod architecture;
 mod bad_input;
 mod cli_checks;
 mod client_consumer;
+mod client_group;
 mod client_transport;
 mod engine;
 mod example_config;

@@ -91,7 +91,10 @@ impl Membership {
 
     /// Joins if the coordinator is known and no join is under way.
     pub(super) fn send_join(&mut self, now: Instant) {
-        let Some(call) = self.call(now, AskKind::Join, self.config.rebalance_deadline()) else { return };
+        // Without an id the coordinator answers at once, with one (KIP-394); only what it may hold back may take long.
+        let at_once = self.member_id.is_empty() && self.config.group_instance_id.is_none();
+        let wait = if at_once { self.config.request_timeout } else { self.config.rebalance_deadline() };
+        let Some(call) = self.call(now, AskKind::Join, wait) else { return };
         let State::PreparingRebalance(_, reason) = &self.state else { return };
         let reason = cut_reason(&reason.to_string());
         self.joined_counts.clone_from(&self.counts);
