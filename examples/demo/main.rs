@@ -1,6 +1,6 @@
 //! The main job in miniature: a broker with TLS and SCRAM, a webhook target, and the real service between them.
 //!
-//! `cargo run --release --example demo` publishes a few hundred incidents, lets the service work, stops it with SIGTERM,
+//! `cargo run --release --example demo` publishes a few hundred incidents to a running service, stops it with SIGTERM,
 //! and holds what happened against what the story says must happen. Exit 0 only if all of it is so. `-- --stay` keeps
 //! everything up, with the page on 127.0.0.1:4080, until Ctrl-C.
 
@@ -45,7 +45,10 @@ fn demo() -> anyhow::Result<bool> {
 
     let options = world.options();
     let service = std::thread::spawn(move || service::run(&options));
-    wait_until_done(&world, &service)?;
+    for chapter in 0..story::CHAPTERS {
+        world.publish(&story, chapter);
+        wait_until_done(&world, &service)?;
+    }
     let metrics = world.metrics()?;
     if stay {
         println!("\nstaying up: http://{}/status.html (Ctrl-C ends it)", world.listen());

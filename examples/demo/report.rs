@@ -32,7 +32,10 @@ impl Checks {
 
     /// Whether everything was.
     pub(crate) fn all_hold(&self) -> bool {
-        println!("{}", if self.failed == 0 { "everything is as it should be" } else { "NOT everything is as it should be" });
+        println!(
+            "{}",
+            if self.failed == 0 { "everything is as it should be" } else { "NOT everything is as it should be" }
+        );
         self.failed == 0
     }
 }
@@ -92,7 +95,11 @@ pub(crate) fn outcomes(story: &Story, world: &World, metrics: &str, checks: &mut
     checks.equal("actions that succeeded", succeeded, expected.actions);
     checks.equal("actions that ended in any other way", episodes.len() - succeeded, 0);
     let requests = world.target.request_count();
-    checks.equal("requests at the target, the two that it failed included", requests, expected.actions + FLAKY_FAILURES);
+    checks.equal(
+        "requests at the target, the two that it failed included",
+        requests,
+        expected.actions + FLAKY_FAILURES,
+    );
     checks.equal("incidents dealt with", ended(metrics, "succeeded"), expected.episodes);
     checks.equal("skipped as already done", ended(metrics, "already_done") + ended(metrics, "stale"), expected.repeats);
     let snapshots = story.records.len() - expected.malformed - expected.episodes - expected.repeats;

@@ -4,6 +4,9 @@ use kafka_broker_double::incidents::{IncidentSpec, Seed, Spelling, malformed};
 
 /// Partitions of the topic.
 pub(crate) const PARTITIONS: usize = 4;
+/// Time passes between chapters: first snapshots, repeats, re-fires, ends. A snapshot that comes while an earlier one of
+/// the same incident still waits replaces it, so without the pauses the counts would depend on the machine.
+pub(crate) const CHAPTERS: usize = 4;
 /// Incidents in the story, before repeats and re-fires.
 const INCIDENTS: usize = 240;
 /// Requests for this incident fail at the target this often before they work.
@@ -12,6 +15,7 @@ pub(crate) const FLAKY_FAILURES: usize = 2;
 /// One record to publish.
 #[derive(Debug)]
 pub(crate) struct Published {
+    pub(crate) chapter: usize,
     pub(crate) partition: usize,
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
@@ -52,6 +56,7 @@ impl Story {
         for (number, value) in malformed().into_iter().enumerate() {
             story.expected.malformed += 1;
             story.records.push(Published {
+                chapter: 0,
                 partition: number % PARTITIONS,
                 key: format!("broken-{number}"),
                 value: value.to_vec(),
@@ -63,7 +68,8 @@ impl Story {
     fn incident(&mut self, number: usize, started_on: i64, seed: &mut Seed) {
         let alert_type = ["oozie", "disk", "network", "latency", "login", "batch"][number % 6];
         let spelling = if number.is_multiple_of(5) { Spelling::Snake } else { Spelling::Camel };
-        let mut spec = IncidentSpec { spelling, ..IncidentSpec::new(format!("60f1{number:04}"), alert_type, started_on) };
+        let mut spec =
+            IncidentSpec { spelling, ..IncidentSpec::new(format!("60f1{number:04}"), alert_type, started_on) };
         // Per alert for oozie jobs, once per incident for disks: as the demo's conditions have it.
         let actions = match alert_type {
             "oozie" => spec.alerts,
@@ -72,40 +78,40 @@ impl Story {
         };
         if actions == 0 {
             self.expected.unmatched += 1;
-            return self.publish(number, &spec, seed);
+            return self.publish(0, number, &spec, seed);
         }
         if self.flaky.is_empty() && alert_type == "disk" {
             self.flaky.clone_from(&spec.id);
         }
-        self.episode(number, &spec, actions, seed);
+        self.episode(0, number, &spec, actions, seed);
         if number.is_multiple_of(3) {
             // A full snapshot again, a little later: nothing new to do.
             for _ in 0..2 {
                 spec.updated_on += 30;
                 self.expected.repeats += 1;
-                self.publish(number, &spec, seed);
+                self.publish(1, number, &spec, seed);
             }
         }
         if number.is_multiple_of(24) {
             // It ended and fires again: a new start is a new episode, so it is acted upon again.
             (spec.started_on, spec.updated_on) = (started_on + 600, started_on + 660);
-            self.episode(number, &spec, actions, seed);
+            self.episode(2, number, &spec, actions, seed);
         }
         if number.is_multiple_of(30) {
             (spec.resolved, spec.updated_on) = (true, spec.updated_on + 10);
             self.expected.unmatched += 1;
-            self.publish(number, &spec, seed);
+            self.publish(3, number, &spec, seed);
         }
     }
 
-    fn episode(&mut self, number: usize, spec: &IncidentSpec, actions: usize, seed: &mut Seed) {
+    fn episode(&mut self, chapter: usize, number: usize, spec: &IncidentSpec, actions: usize, seed: &mut Seed) {
         self.expected.episodes += 1;
         self.expected.actions += actions;
-        self.publish(number, spec, seed);
+        self.publish(chapter, number, spec, seed);
     }
 
-    fn publish(&mut self, number: usize, spec: &IncidentSpec, seed: &mut Seed) {
+    fn publish(&mut self, chapter: usize, number: usize, spec: &IncidentSpec, seed: &mut Seed) {
         let value = spec.to_json(seed);
-        self.records.push(Published { partition: number % PARTITIONS, key: spec.id.clone(), value });
+        self.records.push(Published { chapter, partition: number % PARTITIONS, key: spec.id.clone(), value });
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts broker and target, publishes the story and writes the configuration.
+    /// Starts broker and target and writes the configuration.
     pub(crate) fn build(story: &Story, stay: bool) -> anyhow::Result<Self> {
         let security = Security::sasl_ssl("sre", "correct horse battery staple");
         let cluster = Cluster::builder().topic(TOPIC, PARTITIONS).security(security).start();
@@ -36,19 +36,23 @@ impl World {
         let port = if stay { PAGE_PORT } else { free_port()? };
         let folder = tempfile::tempdir().context("no folder for temporary files")?;
         let world = Self { cluster, target, folder, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
-        world.publish(story);
         std::fs::write(world.config_file(), world.configuration()).context("the configuration cannot be written")?;
         std::fs::write(world.path("password"), "correct horse battery staple")?;
         Ok(world)
     }
 
-    /// In batches of up to 16 records, with every codec in turn, each partition in the order of the story.
-    fn publish(&self, story: &Story) {
+    /// One chapter, in batches of up to 16 records, with every codec in turn, each partition in the order of the story.
+    pub(crate) fn publish(&self, story: &Story, chapter: usize) {
         let codecs = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
         for partition in 0..PARTITIONS {
-            let records: Vec<_> = story.records.iter().filter(|record| record.partition == partition).collect();
+            let records: Vec<_> = story
+                .records
+                .iter()
+                .filter(|record| (record.chapter, record.partition) == (chapter, partition))
+                .collect();
             for (number, chunk) in records.chunks(16).enumerate() {
-                let batch = Batch::of(chunk.iter().map(|record| Record::new(record.value.clone()).key(record.key.clone())));
+                let batch =
+                    Batch::of(chunk.iter().map(|record| Record::new(record.value.clone()).key(record.key.clone())));
                 let codec = codecs[number % codecs.len()];
                 self.cluster.append(TOPIC, i32::try_from(partition).unwrap_or(0), &batch.codec(codec));
             }
