@@ -55,7 +55,7 @@ fn demo() -> anyhow::Result<bool> {
         let exit = service.join().map_err(|_| anyhow::anyhow!("the service panicked"))?;
         return Ok(exit == Exit::Stopped);
     }
-    world.ask_to_stop()?;
+    World::ask_to_stop()?;
     let exit = service.join().map_err(|_| anyhow::anyhow!("the service panicked"))?;
 
     let mut checks = Checks::default();
@@ -86,7 +86,7 @@ fn wait_until_done(world: &World, service: &std::thread::JoinHandle<Exit>) -> an
         if Instant::now() > deadline {
             bail!("{committed} of {} records were committed within {PATIENCE:?}", world.records_in_all());
         }
-        world.breathe();
+        World::breathe();
     }
 }
 

@@ -118,8 +118,7 @@ fn ended(metrics: &str, end: &str) -> usize {
     metrics
         .lines()
         .filter(|line| line.starts_with("kafka_consumer_incidents_total{") && line.contains(&label))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .map(|count| count as usize)
+        .filter_map(|line| line.rsplit(' ').next()?.trim_end_matches(".0").parse::<usize>().ok())
         .sum()
 }
 

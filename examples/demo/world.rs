@@ -137,14 +137,14 @@ impl World {
     }
 
     /// SIGTERM to this process: the service in it listens as it would in a container.
-    pub(crate) fn ask_to_stop(&self) -> anyhow::Result<()> {
+    pub(crate) fn ask_to_stop() -> anyhow::Result<()> {
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)?;
         Ok(())
     }
 
     /// Between two looks at the committed offsets.
     #[expect(clippy::disallowed_methods, reason = "the main thread of the demo has nothing to do but look again")]
-    pub(crate) fn breathe(&self) {
+    pub(crate) fn breathe() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
