@@ -72,7 +72,8 @@ impl Service {
     pub(crate) fn last_words(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        let last = lines[lines.len().saturating_sub(15)..].join("\n");
+        format!("/readyz: {:?}\n{last}", self.get("/readyz"))
     }
 
     /// Asks the HTTP listener; `None` while nobody answers.
