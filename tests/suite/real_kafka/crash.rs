@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use kafka_broker_double::incidents::Seed;
+use kafka_broker_double::target::{HttpRequest, Reply, Target};
 use kafka_consumer::ledger::{Entry, Filter, Ledger, Opened, Outcome, Record, Summary, Terminal};
 
 use crate::world::kafka::cluster;
 use crate::world::process::{Service, wait_for};
-use crate::world::target::{Call, Target};
+use crate::world::settings::{self, Brokers};
 use crate::world::wire::Wire;
-use crate::world::{port, produce, settings};
+use crate::world::{port, produce};
 
 const INCIDENTS: usize = 10_000;
 const PARTITIONS: i32 = 4;
@@ -24,23 +24,6 @@ const GROUP: &str = "crash-group";
 
 /// How long the target takes, so that a kill finds attempts on the network.
 const TARGET_TAKES: Duration = Duration::from_millis(40);
-
-const RULES: &str = "
-limits: {max_concurrent_actions: 8}
-incident_conditions:
-  - name: oozie
-    tags: {alert_type: oozie}
-    incident_actions: [hook]
-incident_actions:
-  - name: hook
-    type: webhook
-    method: POST
-    url: \"TARGET/{{incident.id}}\"
-    headers: {X-Episode: \"{{episode.key}}\", X-Attempt: \"{{attempt}}\"}
-    body: '{\"incident\": \"{{incident.id}}\"}'
-    timeout: 10s
-    idempotent: true
-";
 
 #[test]
 fn every_matched_episode_succeeds_exactly_once_through_five_kills() {
@@ -55,20 +38,18 @@ fn every_matched_episode_succeeds_exactly_once_through_five_kills() {
     produce::spread(&mut wire, TOPIC, PARTITIONS, 100, &incidents);
     let log_ends = wire.log_ends(TOPIC, PARTITIONS);
 
-    let target = Target::answering(|_| {
-        delay(TARGET_TAKES);
-        200
-    });
+    let target = Target::start();
+    target.default_reply(Reply::status(200).after(TARGET_TAKES));
     let folder = tempfile::tempdir().expect("a folder");
     let port = port::free();
-    let rules = RULES.replace("TARGET", &target.url());
-    let config = settings::on_cluster(cluster, folder.path(), GROUP, TOPIC, port, &rules);
+    let rules = format!("limits: {{max_concurrent_actions: 8}}\n{}", settings::hook(&target.url("/{{incident.id}}")));
+    let config = settings::config(&Brokers::real(cluster), folder.path(), GROUP, TOPIC, port, &rules);
 
     for kill in 1..=KILLS {
         let mut service = Service::start(folder.path(), &config, port);
-        let kill_at = target.count() + 20 + usize::try_from(seed.below(130)).expect("small");
+        let kill_at = target.request_count() + 20 + usize::try_from(seed.below(130)).expect("small");
         let words = || format!("call {kill_at} before kill {kill}\n{}", service.last_words());
-        wait_for(words, Duration::from_secs(60), || (target.count() >= kill_at).then_some(()));
+        wait_for(words, Duration::from_secs(60), || (target.request_count() >= kill_at).then_some(()));
         service.kill();
     }
     let mut service = Service::start(folder.path(), &config, port);
@@ -78,7 +59,7 @@ fn every_matched_episode_succeeds_exactly_once_through_five_kills() {
     assert!(status.success(), "{status}\n{}", service.last_words());
 
     let story = Story::read(&folder.path().join("ledger.redb"));
-    judge(&story, &target.calls());
+    judge(&story, &target.requests());
     assert_eq!(wire.committed(GROUP, TOPIC, PARTITIONS), log_ends, "committed offsets are the log end");
 }
 
@@ -94,12 +75,6 @@ fn incident(n: usize) -> (String, String) {
                          "tags": [{{"name": "host", "value": "h{n}.example"}}]}}]}}}}"#
     );
     (id, json)
-}
-
-/// Lets time pass on this thread; nobody ever sends.
-fn delay(duration: Duration) {
-    let (_sender, receiver) = mpsc::channel::<()>();
-    let _ = receiver.recv_timeout(duration);
 }
 
 /// What the ledger says, by episode.
@@ -125,7 +100,7 @@ impl Story {
     }
 }
 
-fn judge(story: &Story, calls: &[Call]) {
+fn judge(story: &Story, calls: &[HttpRequest]) {
     assert_eq!(story.0.len(), INCIDENTS / MATCH_EVERY, "one episode for each matched incident");
     let mut seen = attempts_seen(calls);
     let mut seen_twice = BTreeSet::new();
@@ -166,11 +141,11 @@ fn judge(story: &Story, calls: &[Call]) {
 }
 
 /// The numbers of the attempts that the target saw, by episode.
-fn attempts_seen(calls: &[Call]) -> BTreeMap<String, Vec<u32>> {
+fn attempts_seen(calls: &[HttpRequest]) -> BTreeMap<String, Vec<u32>> {
     let mut seen: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for call in calls {
-        let episode = call.header("X-Episode").expect("an episode").to_owned();
-        let attempt = call.header("X-Attempt").and_then(|text| text.parse().ok()).expect("an attempt");
+        let episode = call.header("x-episode").expect("an episode").to_owned();
+        let attempt = call.header("x-attempt").and_then(|text| text.parse().ok()).expect("an attempt");
         seen.entry(episode).or_default().push(attempt);
     }
     seen

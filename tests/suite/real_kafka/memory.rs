@@ -6,8 +6,9 @@ use kafka_proto::compression::Codec;
 
 use crate::world::kafka::cluster;
 use crate::world::process::{Service, wait_for};
+use crate::world::settings::{self, Brokers};
 use crate::world::wire::Wire;
-use crate::world::{port, produce, settings};
+use crate::world::{port, produce};
 
 const RECORDS: usize = 1_000_000;
 const RECORD_BYTES: usize = 2048;
@@ -37,7 +38,7 @@ fn a_million_records_of_two_kib_stay_below_64_mib_resident() {
 
     let folder = tempfile::tempdir().expect("a folder");
     let port = port::free();
-    let config = settings::on_cluster(cluster, folder.path(), GROUP, TOPIC, port, RULES);
+    let config = settings::config(&Brokers::real(cluster), folder.path(), GROUP, TOPIC, port, RULES);
     let begun = Instant::now();
     let mut service = Service::start(folder.path(), &config, port);
     let mut peak_kib = 0;
