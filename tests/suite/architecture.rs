@@ -156,7 +156,7 @@ fn sources(below: &str) -> Vec<Source> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_of_tests(&path) {
                 let text = std::fs::read_to_string(&path).expect("text");
                 found.push(Source { path: path.strip_prefix(&root).expect("below").to_owned(), text });
             }
@@ -164,6 +164,11 @@ fn sources(below: &str) -> Vec<Source> {
     }
     assert!(!found.is_empty(), "{below} holds no sources");
     found
+}
+
+/// A module of unit tests in a file of its own may reach for what the code may not.
+fn is_of_tests(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "tests.rs") || path.parent().is_some_and(|parent| parent.ends_with("tests"))
 }
 
 #[track_caller]
