@@ -24,6 +24,8 @@ use crate::wire::{Request, Response, WireError};
 
 /// `socket.request.max.bytes`.
 const FRAME_BYTES_MAX: usize = 100 << 20;
+/// Length, correlation id and tags of a response's header.
+const RESPONSE_HEADER_BYTES_MAX: usize = 16;
 /// Key, version and correlation id, which every header begins with.
 const HEADER_BYTES_MIN: usize = 8;
 
@@ -235,7 +237,7 @@ impl Conversation<'_> {
 
 /// The frame without the length in front.
 fn frame_of(api: ApiKey, version: i16, correlation_id: i32, response: &Response) -> Result<BytesMut, WireError> {
-    let mut frame = BytesMut::new();
+    let mut frame = BytesMut::with_capacity(response.size(version) + RESPONSE_HEADER_BYTES_MAX);
     frame.put_i32(0);
     ResponseHeader::default()
         .with_correlation_id(correlation_id)

@@ -16,6 +16,8 @@ use crate::state::Shared;
 use crate::wire::{Request, Response};
 
 type Predicate = Arc<dyn Fn(&SeenRequest) -> bool + Send + Sync>;
+type FrameChange = Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>;
+type Answer = Arc<dyn Fn(&Request, i16) -> Response + Send + Sync>;
 
 /// What happens instead of, or to, the answer.
 #[derive(Clone)]
@@ -35,7 +37,7 @@ pub(crate) enum Damage {
     /// The request is processed and the connection closed instead of an answer.
     ApplyThenDisconnect,
     /// The encoded frame, from the correlation id on, goes through this.
-    Corrupt(Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>),
+    Corrupt(FrameChange),
     /// Half of the frame is sent, then the connection is closed.
     TruncateFrame,
     /// The length in front of the frame is this.
@@ -43,7 +45,7 @@ pub(crate) enum Damage {
     /// The correlation id is another one.
     WrongCorrelation,
     /// The answer is what this says; the request has no effect.
-    Respond(Arc<dyn Fn(&Request, i16) -> Response + Send + Sync>),
+    Respond(Answer),
     /// The answer goes through this before it is encoded.
     Edit(Arc<dyn Fn(&mut Response) + Send + Sync>),
 }

@@ -12,7 +12,7 @@ use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::EncodePrivateKey;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, date_time_ymd,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -72,6 +72,12 @@ impl rcgen::SigningKey for Key {
     }
 }
 
+fn fresh_serial() -> SerialNumber {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("randomness");
+    SerialNumber::from_slice(&bytes)
+}
+
 /// A private certificate authority.
 #[derive(Debug)]
 pub struct Authority {
@@ -87,6 +93,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "broker double authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params.serial_number = Some(fresh_serial());
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(2100, 1, 1);
         let key = Key::fresh();
@@ -108,6 +115,7 @@ impl Authority {
         }
         let mut params = CertificateParams::new(all).expect("names are ASCII");
         params.distinguished_name.push(DnType::CommonName, "broker double");
+        params.serial_number = Some(fresh_serial());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after =

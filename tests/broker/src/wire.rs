@@ -56,6 +56,13 @@ macro_rules! apis {
         }
 
         impl Response {
+            /// How many bytes the body takes in `version`; 0 where it cannot be written in that version.
+            pub(crate) fn size(&self, version: i16) -> usize {
+                match self {
+                    $(Self::$name(response) => response.compute_size(version).unwrap_or(0),)*
+                }
+            }
+
             /// Writes the body in `version`.
             pub(crate) fn encode(&self, version: i16, out: &mut BytesMut) -> Result<(), WireError> {
                 let (api, written) = match self {

@@ -1,4 +1,4 @@
-//! Fetch: sessions, long polls, leader epochs and truncation (KIP-320), read_committed, racks (KIP-392), leader hints
+//! Fetch: sessions, long polls, leader epochs and truncation (KIP-320), `read_committed`, racks (KIP-392), leader hints
 //! (KIP-951).
 
 use std::time::Duration;

@@ -113,10 +113,10 @@ fn start_sync(call: &Call<'_>, request: &SyncGroupRequest) -> Syncing {
     };
     let claim = Claim {
         member_id: &request.member_id,
-        instance_id: request.group_instance_id.as_ref().map(|id| id.as_str()),
+        instance_id: request.group_instance_id.as_ref().map(kafka_protocol::protocol::StrBytes::as_str),
         generation: request.generation_id,
     };
-    group.sync(&claim, ask, Instant::now())
+    group.sync(&claim, &ask, Instant::now())
 }
 
 fn write_sync(call: &Call<'_>, answer: SyncAnswer) -> SyncGroupResponse {
@@ -136,7 +136,7 @@ pub(crate) fn heartbeat(call: &Call<'_>, request: &HeartbeatRequest) -> Heartbea
     let mut state = call.shared.lock();
     let claim = Claim {
         member_id: &request.member_id,
-        instance_id: request.group_instance_id.as_ref().map(|id| id.as_str()),
+        instance_id: request.group_instance_id.as_ref().map(kafka_protocol::protocol::StrBytes::as_str),
         generation: request.generation_id,
     };
     let beaten = state.check_coordinator(call.node, &request.group_id).and_then(|()| {
@@ -167,7 +167,8 @@ fn leave_all(call: &Call<'_>, request: &LeaveGroupRequest) -> LeaveGroupResponse
         return LeaveGroupResponse::default().with_error_code(code(leave(&request.member_id, None).err()));
     }
     let members = request.members.iter().map(|member| {
-        let left = leave(&member.member_id, member.group_instance_id.as_ref().map(|id| id.as_str()));
+        let left =
+            leave(&member.member_id, member.group_instance_id.as_ref().map(kafka_protocol::protocol::StrBytes::as_str));
         MemberResponse::default()
             .with_member_id(member.member_id.clone())
             .with_group_instance_id(member.group_instance_id.clone())

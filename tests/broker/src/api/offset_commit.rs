@@ -55,7 +55,7 @@ fn check_member(group: &mut Group, generation: i32, request: &OffsetCommitReques
     }
     let claim = Claim {
         member_id: &request.member_id,
-        instance_id: request.group_instance_id.as_ref().map(|id| id.as_str()),
+        instance_id: request.group_instance_id.as_ref().map(kafka_protocol::protocol::StrBytes::as_str),
         generation,
     };
     group.check_commit(&claim, Instant::now())

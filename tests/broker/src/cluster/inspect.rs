@@ -107,6 +107,11 @@ impl Cluster {
         self.shared().lock().nodes.get(&broker).map_or(0, |node| node.connections.len())
     }
 
+    /// When connections to a broker were made, oldest first; at most 10,000 are kept.
+    pub fn dials(&self, broker: i32) -> Vec<Instant> {
+        self.shared().lock().nodes.get(&broker).map(|node| node.dials.iter().copied().collect()).unwrap_or_default()
+    }
+
     /// Waits until something is true of the cluster, without blocking the runtime; panics after `deadline`.
     pub async fn wait_until(&self, what: &str, deadline: Duration, mut is_so: impl FnMut(&Self) -> bool) {
         let end = Instant::now() + deadline;

@@ -13,8 +13,9 @@ impl Cluster {
     /// Stops a broker: its listener and connections close, metadata leaves it out. What it led has no leader that can be
     /// reached until a test moves it or calls [`Cluster::fail_over`].
     pub fn stop_broker(&self, broker: i32) {
-        if let Some(node) = self.shared().lock().nodes.get_mut(&broker) {
-            node.stop();
+        let closing = self.shared().lock().nodes.get_mut(&broker).map(Node::stop);
+        if let Some(closing) = closing {
+            closing.close();
         }
     }
 
@@ -95,21 +96,29 @@ impl Cluster {
         }
     }
 
-    /// Closes every connection to a broker.
-    pub fn disconnect_all(&self, broker: i32) {
+    /// Makes a broker close connections as soon as they are made, before a TLS handshake or a byte; or no longer.
+    pub fn hang_up(&self, broker: i32, hangs_up: bool) {
         if let Some(node) = self.shared().lock().nodes.get_mut(&broker) {
-            node.disconnect_all();
+            node.hangs_up = hangs_up;
         }
     }
 
-    /// Forgets the fetch sessions of a broker: the next incremental fetch is FETCH_SESSION_ID_NOT_FOUND.
+    /// Closes every connection to a broker.
+    pub fn disconnect_all(&self, broker: i32) {
+        let closing = self.shared().lock().nodes.get_mut(&broker).map(Node::disconnect_all);
+        if let Some(closing) = closing {
+            closing.close();
+        }
+    }
+
+    /// Forgets the fetch sessions of a broker: the next incremental fetch is `FETCH_SESSION_ID_NOT_FOUND`.
     pub fn expire_fetch_sessions(&self, broker: i32) {
         if let Some(node) = self.shared().lock().nodes.get_mut(&broker) {
             node.sessions.clear();
         }
     }
 
-    /// Moves the coordinator of a group; who waits there is told NOT_COORDINATOR, the members stay. `None`: there is none.
+    /// Moves the coordinator of a group; who waits there is told `NOT_COORDINATOR`, the members stay. `None`: there is none.
     pub fn move_coordinator(&self, group: &str, broker: Option<i32>) {
         let mut state = self.shared().lock();
         state.coordinators.insert(group.to_owned(), broker);
@@ -131,7 +140,7 @@ impl Cluster {
         self.shared().group_deadlines.notify_one();
     }
 
-    /// Forgets a group with its members: whoever is in it is UNKNOWN_MEMBER_ID. Committed offsets stay.
+    /// Forgets a group with its members: whoever is in it is `UNKNOWN_MEMBER_ID`. Committed offsets stay.
     pub fn forget_group(&self, group: &str) {
         self.shared().lock().groups.remove(group);
     }

@@ -123,11 +123,10 @@ impl Transaction {
 
     fn end(self, committed: bool) {
         for (topic, partition, _) in &self.parts {
-            let ended = self.cluster.change(topic, *partition, |partition| {
+            // The topic may have been deleted meanwhile, and the transaction's part in it with it.
+            let _gone = self.cluster.change(topic, *partition, |partition| {
                 partition.log.end_transaction(self.producer_id, 0, committed, partition.leader_epoch)
             });
-            // The topic may have been deleted meanwhile, and the transaction's part in it with it.
-            let _gone = ended;
         }
     }
 }

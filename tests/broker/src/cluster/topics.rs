@@ -95,7 +95,7 @@ impl Cluster {
         self.shared().lock().committed.remove(group);
     }
 
-    /// Makes OffsetFetch with `require_stable` answer UNSTABLE_OFFSET_COMMIT for a partition, or no longer.
+    /// Makes OffsetFetch with `require_stable` answer `UNSTABLE_OFFSET_COMMIT` for a partition, or no longer.
     pub fn unstable_commit(&self, group: &str, topic: &str, partition: i32, unstable: bool) {
         let entry = (group.to_owned(), topic.to_owned(), partition);
         let mut state = self.shared().lock();

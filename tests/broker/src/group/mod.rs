@@ -64,7 +64,7 @@ impl Default for GroupSettings {
         Self {
             initial_rebalance_delay: Duration::ZERO,
             session_timeout_min: Duration::ZERO,
-            session_timeout_max: Duration::from_secs(1800),
+            session_timeout_max: Duration::from_mins(30),
         }
     }
 }

@@ -28,11 +28,11 @@ pub(crate) enum Syncing {
 
 impl Group {
     /// A member wants its assignment.
-    pub(crate) fn sync(&mut self, claim: &Claim<'_>, ask: SyncAsk, now: Instant) -> Syncing {
+    pub(crate) fn sync(&mut self, claim: &Claim<'_>, ask: &SyncAsk, now: Instant) -> Syncing {
         self.try_sync(claim, ask, now).unwrap_or_else(|error| Syncing::Answer(Err(error)))
     }
 
-    fn try_sync(&mut self, claim: &Claim<'_>, ask: SyncAsk, now: Instant) -> Result<Syncing, ResponseError> {
+    fn try_sync(&mut self, claim: &Claim<'_>, ask: &SyncAsk, now: Instant) -> Result<Syncing, ResponseError> {
         self.check_identity(claim)?;
         self.check_generation(claim)?;
         let differs = |said: &Option<String>, known: &Option<String>| said.is_some() && said != known;
@@ -47,7 +47,7 @@ impl Group {
                 member.synced = true;
                 let waiting = member.park_sync();
                 if self.leader.as_deref() == Some(claim.member_id) {
-                    self.assign(ask.assignments, now);
+                    self.assign(&ask.assignments, now);
                 }
                 Ok(Syncing::Parked(waiting))
             }
@@ -68,7 +68,7 @@ impl Group {
     }
 
     /// The leader has decided: everybody gets what is theirs, those left out an empty assignment.
-    fn assign(&mut self, assignments: Vec<(String, Bytes)>, now: Instant) {
+    fn assign(&mut self, assignments: &[(String, Bytes)], now: Instant) {
         for member in &mut self.members {
             let own = assignments.iter().find(|(id, _)| *id == member.id);
             member.assignment = own.map(|(_, assignment)| assignment.clone()).unwrap_or_default();

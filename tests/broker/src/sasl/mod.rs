@@ -1,9 +1,9 @@
 //! SASL as the broker's side of a connection sees it: handshake, exchange, session lifetime, re-authentication (KIP-368).
 //!
-//! Promised, as in Kafka's SaslServerAuthenticator and SocketServer: before the login only ApiVersions and the handshake
+//! Promised, as in Kafka's `SaslServerAuthenticator` and `SocketServer`: before the login only ApiVersions and the handshake
 //! are taken; a refused login is answered and the connection closed; after the lifetime the next request other than a
-//! handshake closes the connection; a re-authentication begun within a second of the one before is ILLEGAL_SASL_STATE;
-//! anything but SaslAuthenticate in the middle of an exchange is ILLEGAL_SASL_STATE and the end; the user may not change.
+//! handshake closes the connection; a re-authentication begun within a second of the one before is `ILLEGAL_SASL_STATE`;
+//! anything but SaslAuthenticate in the middle of an exchange is `ILLEGAL_SASL_STATE` and the end; the user may not change.
 //! Absent: the raw tokens after a handshake of version 0, GSSAPI, OAUTHBEARER.
 
 mod plain;
@@ -54,7 +54,7 @@ impl Mechanism {
 enum Exchange {
     Plain,
     ScramFirst,
-    ScramFinal(scram::ServerFirst),
+    ScramFinal(Box<scram::ServerFirst>),
 }
 
 /// Who is logged in, and until when.
@@ -211,7 +211,7 @@ fn step(exchange: Exchange, logins: &Logins, message: &[u8]) -> Result<Step, Str
         Exchange::Plain => plain::check(&logins.users, message).map(|user| Step::Done(user, Bytes::new())),
         Exchange::ScramFirst => {
             let (next, challenge) = scram::ServerFirst::answer(&logins.users, logins.scram_iterations, message)?;
-            Ok(Step::Continue(Exchange::ScramFinal(next), challenge.into()))
+            Ok(Step::Continue(Exchange::ScramFinal(Box::new(next)), challenge.into()))
         }
         Exchange::ScramFinal(first) => first.finish(message).map(|(user, last)| Step::Done(user, last.into())),
     }

@@ -1,7 +1,7 @@
 //! The server side of SCRAM-SHA-512 (RFC 5802), written apart from the client's so that they can disagree.
 //!
 //! Promised: channel binding flag, nonce and proof are checked; a reserved extension (`m=`) is refused. The salt of a user
-//! is derived from the name, so that a client may cache its salted password. SASLprep is absent: passwords are bytes.
+//! is derived from the name, so that a client may cache its salted password. `SASLprep` is absent: passwords are bytes.
 
 use std::collections::BTreeMap;
 

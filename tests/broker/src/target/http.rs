@@ -81,11 +81,11 @@ async fn chunks(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Bytes> {
 pub(super) fn response(status: u16, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status));
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     // 204 and 304 have no body, and no length of one.
     if status != 204 && status != 304 {
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
+        head.extend(["content-length: ", &body.len().to_string(), "\r\n"]);
     }
     head.push_str("\r\n");
     [head.as_bytes(), body].concat()

@@ -11,7 +11,7 @@ use kafka_broker_double::target::{Reply, Target};
 fn query(labels: &[&str], kind: u8) -> Vec<u8> {
     let mut message = vec![7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in labels {
-        message.push(u8::try_from(label.len()).unwrap());
+        message.push(u8::try_from(label.len()).expect("a short label"));
         message.extend(label.as_bytes());
     }
     message.extend([0, 0, kind, 0, 1]);
@@ -70,11 +70,11 @@ fn a_silent_name_is_not_answered_and_a_truncated_one_is_whole_over_tcp() {
 }
 
 fn post(target: &Target, path: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(target.address()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut stream = TcpStream::connect(target.address()).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a connection");
     let length = body.len();
-    write!(stream, "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}").expect("a connection");
+    stream.shutdown(std::net::Shutdown::Write).expect("a connection");
     let mut answer = String::new();
     // Silence ends in an error after what was said before it.
     let _silence = stream.read_to_string(&mut answer);

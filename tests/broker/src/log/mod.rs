@@ -4,44 +4,20 @@
 //! are written when served; so one batch appended a thousand times is kept once. High watermark is the log end unless a
 //! test holds it back. Absent: segments, retention, compaction (a test appends batches with gaps instead).
 
-use std::collections::{BTreeMap, HashMap};
+mod epochs;
+mod error;
+mod producers;
+mod times;
+
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::ResponseError;
+use epochs::Epochs;
+use producers::{Producers, Sequence};
+
+pub use error::AppendError;
 
 use crate::batch::{self, Batch, Header};
-
-/// Why bytes could not be appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// There is no such partition.
-    #[error("no such partition")]
-    UnknownPartition,
-    /// The bytes are not whole batches of magic 2.
-    #[error("not whole record batches of magic 2")]
-    NotABatch,
-    /// The checksum of a batch is wrong.
-    #[error("a batch with a wrong checksum")]
-    WrongChecksum,
-    /// An idempotent producer left a gap.
-    #[error("out of order sequence number")]
-    OutOfOrderSequence,
-    /// The producer has a newer epoch.
-    #[error("invalid producer epoch")]
-    FencedProducer,
-}
-
-impl AppendError {
-    /// The error a broker answers with.
-    pub(crate) fn code(self) -> ResponseError {
-        match self {
-            Self::UnknownPartition => ResponseError::UnknownTopicOrPartition,
-            Self::NotABatch | Self::WrongChecksum => ResponseError::CorruptMessage,
-            Self::OutOfOrderSequence => ResponseError::OutOfOrderSequenceNumber,
-            Self::FencedProducer => ResponseError::InvalidProducerEpoch,
-        }
-    }
-}
 
 /// Which records a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,25 +52,16 @@ struct Stored {
     bytes: Bytes,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Producer {
-    epoch: i16,
-    last_sequence: i32,
-    /// Base sequence and base offset of the last batch, to recognise its repetition.
-    last_batch: (i32, i64),
-}
-
 /// The log of one partition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PartitionLog {
     start: i64,
     end: i64,
     batches: Vec<Stored>,
-    /// Leader epoch and the offset at which it began.
-    epochs: Vec<(i32, i64)>,
+    epochs: Epochs,
     aborted: Vec<Aborted>,
     open_transactions: BTreeMap<i64, i64>,
-    producers: HashMap<i64, Producer>,
+    producers: Producers,
     held_high_watermark: Option<i64>,
 }
 
@@ -141,7 +108,7 @@ impl PartitionLog {
         }
         let mut first = None;
         for (header, bytes) in batches {
-            let base = match self.check_sequence(&header)? {
+            let base = match self.producers.check(&header, self.end)? {
                 Sequence::Repeated { base } => base,
                 Sequence::Next => self.store(&header, bytes, self.end, epoch, false),
             };
@@ -163,7 +130,7 @@ impl PartitionLog {
     /// Appends bytes of any kind, as covering the next `offsets` offsets.
     pub(crate) fn append_garbage(&mut self, bytes: Bytes, offsets: i64, epoch: i32) -> i64 {
         let base = self.end;
-        self.begin_epoch(epoch, base);
+        self.epochs.begin(epoch, base);
         let last = base + offsets - 1;
         self.batches.push(Stored { base, last, epoch, max_timestamp: -1, verbatim: true, bytes });
         self.end = last + 1;
@@ -185,7 +152,7 @@ impl PartitionLog {
 
     fn store(&mut self, header: &Header, bytes: Bytes, base: i64, epoch: i32, verbatim: bool) -> i64 {
         let last = base + i64::from(header.last_offset_delta);
-        self.begin_epoch(epoch, base);
+        self.epochs.begin(epoch, base);
         self.note_transaction(header, base, last, &bytes);
         self.batches.push(Stored { base, last, epoch, max_timestamp: header.max_timestamp, verbatim, bytes });
         self.end = self.end.max(last + 1);
@@ -194,14 +161,7 @@ impl PartitionLog {
 
     /// Notes that a leader of `epoch` writes from the log end on.
     pub(crate) fn lead(&mut self, epoch: i32) {
-        self.begin_epoch(epoch, self.end);
-    }
-
-    fn begin_epoch(&mut self, epoch: i32, at: i64) {
-        if self.epochs.last().is_none_or(|(newest, _)| *newest < epoch) {
-            self.epochs.retain(|(_, start)| *start < at);
-            self.epochs.push((epoch, at));
-        }
+        self.epochs.begin(epoch, self.end);
     }
 
     fn note_transaction(&mut self, header: &Header, base: i64, last: i64, bytes: &Bytes) {
@@ -217,34 +177,6 @@ impl PartitionLog {
         }
     }
 
-    fn check_sequence(&mut self, header: &Header) -> Result<Sequence, AppendError> {
-        if header.producer_id < 0 || header.base_sequence < 0 {
-            return Ok(Sequence::Next);
-        }
-        let last_sequence = header.base_sequence.wrapping_add(header.last_offset_delta) & i32::MAX;
-        let last_batch = (header.base_sequence, self.end);
-        let next = Producer { epoch: header.producer_epoch, last_sequence, last_batch };
-        let Some(known) = self.producers.get_mut(&header.producer_id) else {
-            self.producers.insert(header.producer_id, next);
-            return Ok(Sequence::Next);
-        };
-        if header.producer_epoch < known.epoch {
-            return Err(AppendError::FencedProducer);
-        }
-        if header.producer_epoch > known.epoch {
-            *known = next;
-            return Ok(Sequence::Next);
-        }
-        if known.last_batch.0 == header.base_sequence && known.last_sequence == last_sequence {
-            return Ok(Sequence::Repeated { base: known.last_batch.1 });
-        }
-        if header.base_sequence != known.last_sequence.wrapping_add(1) & i32::MAX {
-            return Err(AppendError::OutOfOrderSequence);
-        }
-        *known = next;
-        Ok(Sequence::Next)
-    }
-
     /// The batches from the one that holds `offset`, up to `max_bytes`; the first is given whole, however large, when
     /// `first_whole` (KIP-74).
     pub(crate) fn read(&self, offset: i64, isolation: Isolation, max_bytes: usize, first_whole: bool) -> Bytes {
@@ -253,8 +185,8 @@ impl PartitionLog {
         let mut chosen = Vec::new();
         let mut bytes = 0;
         for batch in self.batches.iter().skip(from).take_while(|batch| batch.base < until) {
-            let fits = bytes + batch.bytes.len() <= max_bytes;
-            if !fits && !(chosen.is_empty() && first_whole) {
+            let exempt = first_whole && chosen.is_empty();
+            if bytes + batch.bytes.len() > max_bytes && !exempt {
                 break;
             }
             bytes += batch.bytes.len();
@@ -294,7 +226,7 @@ impl PartitionLog {
             .batches
             .iter()
             .find(|batch| batch.max_timestamp >= timestamp_ms && batch.last >= self.start && batch.base < readable)?;
-        let (offset, time) = first_record_at(&batch.bytes, timestamp_ms).unwrap_or((0, batch.max_timestamp));
+        let (offset, time) = times::first_record_at(&batch.bytes, timestamp_ms).unwrap_or((0, batch.max_timestamp));
         Some(((batch.base + offset).max(self.start), time, batch.epoch))
     }
 
@@ -306,19 +238,12 @@ impl PartitionLog {
 
     /// The largest epoch at or below `epoch` and the offset at which it ended (KIP-320); `None` where unknown.
     pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
-        if epoch > self.epochs.last()?.0 {
-            return None;
-        }
-        let next = self.epochs.partition_point(|(known, _)| *known <= epoch);
-        let end = self.epochs.get(next).map_or(self.end, |(_, start)| *start);
-        let known = next.checked_sub(1).and_then(|at| self.epochs.get(at)).map_or(epoch, |(known, _)| *known);
-        Some((known, end))
+        self.epochs.end_of(epoch, self.end)
     }
 
     /// The epoch under which `offset` was written, -1 where unknown.
     pub(crate) fn epoch_of(&self, offset: i64) -> i32 {
-        let next = self.epochs.partition_point(|(_, start)| *start <= offset);
-        next.checked_sub(1).and_then(|at| self.epochs.get(at)).map_or(-1, |(epoch, _)| *epoch)
+        self.epochs.of(offset)
     }
 
     /// Loses everything from `offset` on, as a follower that became leader uncleanly; a batch that straddles is lost whole.
@@ -327,10 +252,10 @@ impl PartitionLog {
         self.end = self.batches.get(keep).map_or(self.end.min(offset), |lost| lost.base.min(offset));
         self.batches.truncate(keep);
         let end = self.end;
-        self.epochs.retain(|(_, start)| *start < end);
+        self.epochs.truncate(end);
         self.aborted.retain(|aborted| aborted.last < end);
         self.open_transactions.retain(|_, first| *first < end);
-        self.producers.retain(|_, producer| producer.last_batch.1 < end);
+        self.producers.truncate(end);
         self.start = self.start.min(end);
     }
 
@@ -341,11 +266,6 @@ impl PartitionLog {
         self.batches.retain(|batch| batch.last >= start);
         self.aborted.retain(|aborted| aborted.last >= start);
     }
-}
-
-enum Sequence {
-    Next,
-    Repeated { base: i64 },
 }
 
 fn split(records: &Bytes) -> Result<Vec<(Header, Bytes)>, AppendError> {
@@ -364,42 +284,10 @@ fn marks_abort(batch: &Bytes) -> bool {
     batch.get(batch::HEADER_BYTES + 5..batch::HEADER_BYTES + 9).is_some_and(|key| key[2..] == [0, 0])
 }
 
-/// Offset delta and time of the first record at or after a time, for batches that are not compressed.
-fn first_record_at(batch: &Bytes, timestamp_ms: i64) -> Option<(i64, i64)> {
-    let header = Header::read(batch)?;
-    if header.codec_number() != 0 {
-        return None;
-    }
-    let mut rest = batch.get(batch::HEADER_BYTES..header.bytes)?;
-    while !rest.is_empty() {
-        let length = usize::try_from(take_varint(&mut rest)?).ok()?;
-        let (mut record, after) = rest.split_at_checked(length)?;
-        rest = after;
-        record = record.get(1..)?;
-        let time = header.base_timestamp.checked_add(take_varint(&mut record)?)?;
-        let offset = take_varint(&mut record)?;
-        if time >= timestamp_ms {
-            return Some((offset, time));
-        }
-    }
-    None
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut raw = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        raw |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed());
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use kafka_proto::compression::Codec;
+
     use super::*;
     use crate::batch::Record;
 
@@ -480,12 +368,25 @@ mod tests {
     }
 
     #[test]
-    fn a_time_finds_its_record() {
+    fn a_time_finds_its_record_in_every_codec() {
+        for codec in Codec::ALL {
+            let mut log = PartitionLog::default();
+            let records = [10, 20, 30].map(|at| Record::new("x").at(at));
+            log.append(&Batch::of(records).codec(codec).encode(), 0).expect("appends");
+            assert_eq!(log.offset_for_time(15), Some((1, 20, 0)), "{codec:?}");
+            assert_eq!(log.offset_for_time(31), None);
+        }
+    }
+
+    #[test]
+    fn batches_with_gaps_between_them_are_served_as_after_compaction() {
         let mut log = PartitionLog::default();
-        let records = [10, 20, 30].map(|at| Record::new("x").at(at));
-        log.append(&Batch::of(records).encode(), 0).expect("appends");
-        assert_eq!(log.offset_for_time(15), Some((1, 20, 0)));
-        assert_eq!(log.offset_for_time(31), None);
+        let mut late = Batch::of(["x"]).encode().to_vec();
+        late[..8].copy_from_slice(&7_i64.to_be_bytes());
+        let late = Bytes::from(late);
+        assert_eq!(log.append_verbatim(&late), Ok(7));
+        assert_eq!((log.start(), log.end()), (0, 8));
+        assert_eq!(log.read(2, Isolation::Uncommitted, 1 << 20, true), late);
     }
 
     #[test]
