@@ -13,7 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 /// Silence on the socket before the first probe, below every known idle limit of a network.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 /// How long sent data may stay unacknowledged before the kernel gives the connection up.
@@ -110,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn the_error_names_every_address_and_why() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let addresses = [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)];
+        let addresses = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
         let error = dial(&addresses, free, PER_ADDRESS).await.unwrap_err();
         let refused = |(_, failure): &(SocketAddrV4, DialFailure)| {
             matches!(failure, DialFailure::Io { kind: io::ErrorKind::ConnectionRefused, .. })

@@ -1,4 +1,4 @@
-//! A Kafka consumer in pure Rust: groups, SASL_SSL, IPv4 only, commits tied to ownership.
+//! A Kafka consumer in pure Rust: groups, `SASL_SSL`, IPv4 only, commits tied to ownership.
 
 mod cluster;
 mod config;

@@ -30,7 +30,7 @@ fn sasl_ssl(cluster: &Cluster, password: &str) -> ClientConfig {
 }
 
 async fn look(config: &ClientConfig) -> Result<Reached, ConnectError> {
-    probe(config).await.unwrap().remove(0).reached
+    probe(config).await.expect("valid settings").remove(0).reached
 }
 
 fn secure_cluster() -> Cluster {

@@ -20,6 +20,8 @@ const PURPOSES: [Purpose; 5] =
 pub(super) struct BrokerLink {
     slots: [Slot; PURPOSES.len()],
     health: Mutex<Health>,
+    /// Held while connecting to a broker that failed last time, so that its back-off is one for all purposes.
+    recovering: tokio::sync::Mutex<()>,
 }
 
 /// The place of one purpose's connection.
@@ -88,7 +90,7 @@ impl BrokerLink {
             retry_at: None,
             last_error: None,
         };
-        Self { slots: Default::default(), health: Mutex::new(health) }
+        Self { slots: Default::default(), health: Mutex::new(health), recovering: tokio::sync::Mutex::default() }
     }
 
     /// The living connection, or a new one after the back-off. Callers for one purpose share one attempt; when the one
@@ -107,22 +109,25 @@ impl BrokerLink {
         if let Some(connection) = self.living_at(purpose, address) {
             return Ok(connection);
         }
-        let retry_at = self.retry_at();
-        if let Some(at) = retry_at {
+        let recovering = if self.is_failing() { Some(self.recovering.lock().await) } else { None };
+        while let Some(at) = self.retry_at() {
             tokio::time::sleep_until(at).await;
         }
         let opened = connector.open(address).await;
         match &opened {
             Ok(connection) => {
                 *lock(&slot.connection) = Some(connection.clone());
-                lock(&self.health).reached();
-                tracing::debug!(broker = %address, ?purpose, to = %connection.peer().address, "connected");
+                if lock(&self.health).reached() {
+                    tracing::info!(broker = %address, to = %connection.peer().address, "reached again");
+                }
             }
             Err(error) => {
-                let retry_in = lock(&self.health).failed(error);
-                tracing::warn!(broker = %address, ?purpose, %error, retry_in_ms = retry_in.as_millis(), "cannot connect");
+                if lock(&self.health).failed(error) {
+                    tracing::warn!(broker = %address, ?purpose, %error, "cannot connect");
+                }
             }
         }
+        drop(recovering);
         drop(dialling);
         opened
     }
@@ -143,6 +148,10 @@ impl BrokerLink {
         lock(&self.health).retry_at.filter(|at| *at > Instant::now())
     }
 
+    fn is_failing(&self) -> bool {
+        lock(&self.health).last_error.is_some()
+    }
+
     /// Closes every connection.
     pub(super) fn close(&self) {
         for slot in &self.slots {
@@ -153,7 +162,7 @@ impl BrokerLink {
     }
 
     /// For people.
-    pub(super) fn describe(&self, broker: Option<BrokerId>, address: Option<HostPort>) -> Vec<BrokerConnection> {
+    pub(super) fn describe(&self, broker: Option<BrokerId>, address: Option<&HostPort>) -> Vec<BrokerConnection> {
         let last_error = lock(&self.health).last_error.clone();
         let retry_in = self.retry_at().map(|at| at.saturating_duration_since(Instant::now()));
         let describe = |purpose: Purpose| {
@@ -164,7 +173,7 @@ impl BrokerLink {
             };
             let never_used = lock(&self.slot(purpose).connection).is_none();
             let shown = !never_used || purpose == Purpose::Control;
-            let (address, last_error) = (address.clone(), last_error.clone());
+            let (address, last_error) = (address.cloned(), last_error.clone());
             shown.then_some(BrokerConnection { broker, address, purpose, state, last_error })
         };
         PURPOSES.into_iter().filter_map(describe).collect()
@@ -183,20 +192,23 @@ impl BrokerLink {
 }
 
 impl Health {
-    fn reached(&mut self) {
+    /// Forgets the failures; whether there were any.
+    fn reached(&mut self) -> bool {
         self.backoff.reset();
         self.refused.reset();
         self.retry_at = None;
-        self.last_error = None;
+        self.last_error.take().is_some()
     }
 
-    /// Counts a failure; gives back how long the broker is left alone.
-    fn failed(&mut self, error: &ConnectError) -> Duration {
+    /// Counts a failure and leaves the broker alone for a while; whether the failure is another than the last one.
+    fn failed(&mut self, error: &ConnectError) -> bool {
         let random = getrandom::u64().unwrap_or(0);
         let wait = if error.is_authentication() { self.refused.next(random) } else { self.backoff.next(random) };
         self.retry_at = Some(Instant::now() + wait);
-        self.last_error = Some(error.to_string());
-        wait
+        let text = error.to_string();
+        let is_news = self.last_error.as_ref() != Some(&text);
+        self.last_error = Some(text);
+        is_news
     }
 }
 

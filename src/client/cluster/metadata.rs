@@ -38,7 +38,6 @@ pub(crate) struct Broker {
 pub(crate) struct Topic {
     /// `None` where the broker does not tell ids (below version 10).
     pub(crate) id: Option<TopicId>,
-    pub(crate) internal: bool,
     /// The error of the last answer; the partitions are those known before it.
     pub(crate) error: Option<ErrorCode>,
     pub(crate) partitions: BTreeMap<i32, Partition>,
@@ -70,6 +69,7 @@ impl Metadata {
     }
 
     /// A topic's name by its id.
+    #[cfg(test)]
     pub(crate) fn topic_name(&self, id: TopicId) -> Option<&Arc<str>> {
         self.topics.iter().find(|(_, topic)| topic.id == Some(id)).map(|(name, _)| name)
     }
@@ -81,15 +81,15 @@ impl Metadata {
             .any(|topic| topic.error.is_some() || topic.partitions.values().any(|partition| partition.error.is_some()))
     }
 
-    /// This, changed by `answer`. `named`: the topics that were asked for; others are forgotten. `None`: all were.
-    pub(crate) fn updated(&self, answer: MetadataAnswer, named: Option<&[Arc<str>]>) -> Self {
+    /// This, changed by `answer`. `asked`: the topics that were asked for; others are forgotten.
+    pub(crate) fn updated(&self, answer: MetadataAnswer, asked: &[Arc<str>]) -> Self {
         let mut topics = BTreeMap::new();
         for told in answer.topics {
             let name = Arc::clone(&told.name);
             let known = self.topics.get(&name);
             topics.insert(name, merge_topic(known, told));
         }
-        for name in named.unwrap_or_default() {
+        for name in asked {
             // Left out of the answer: a broker that knows less than another one did.
             if let (false, Some(known)) = (topics.contains_key(name), self.topics.get(name)) {
                 topics.insert(Arc::clone(name), known.clone());
@@ -171,7 +171,7 @@ fn merge_topic(known: Option<&Topic>, told: TopicMetadata) -> Topic {
         (partition.partition, merge_partition(before, partition))
     };
     let partitions = told.partitions.into_iter().map(merge).collect();
-    Topic { id: id.or_else(|| known.and_then(|known| known.id)), internal: told.internal, error, partitions }
+    Topic { id: id.or_else(|| known.and_then(|known| known.id)), error, partitions }
 }
 
 fn merge_partition(known: Option<&Partition>, told: PartitionMetadata) -> Partition {
@@ -217,13 +217,8 @@ mod tests {
 
     fn answer(topic_id: u8, error: i16, partitions: Vec<PartitionMetadata>) -> MetadataAnswer {
         let endpoint = |id| Endpoint { id: BrokerId(id), host: format!("b{id}").into(), port: 9092, rack: None };
-        let topic = TopicMetadata {
-            error: ErrorCode::from(error),
-            name: "t".into(),
-            id: TopicId([topic_id; 16]),
-            internal: false,
-            partitions,
-        };
+        let topic =
+            TopicMetadata { error: ErrorCode::from(error), name: "t".into(), id: TopicId([topic_id; 16]), partitions };
         MetadataAnswer {
             error: ErrorCode::from(0),
             cluster_id: None,
@@ -234,7 +229,7 @@ mod tests {
     }
 
     fn after(answers: impl IntoIterator<Item = MetadataAnswer>) -> Metadata {
-        answers.into_iter().fold(Metadata::default(), |known, answer| known.updated(answer, Some(&["t".into()])))
+        answers.into_iter().fold(Metadata::default(), |known, answer| known.updated(answer, &["t".into()]))
     }
 
     fn leader(metadata: &Metadata) -> Option<(i32, i32)> {
@@ -277,7 +272,7 @@ mod tests {
         without.topics.clear();
         let metadata = after([answer(1, 0, vec![told(2, 5)]), without.clone()]);
         assert_eq!(leader(&metadata), Some((2, 5)));
-        assert!(metadata.updated(without, None).topics.is_empty());
+        assert!(metadata.updated(without, &[]).topics.is_empty());
     }
 
     #[test]

@@ -46,13 +46,6 @@ pub enum Purpose {
     Fetch,
 }
 
-/// The topics whose metadata is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TopicFilter {
-    Named(Vec<Arc<str>>),
-    All,
-}
-
 /// Why no coordinator is known.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -84,7 +77,8 @@ struct Inner {
     connector: Connector,
     bootstrap: Vec<HostPort>,
     metadata: watch::Sender<Arc<Metadata>>,
-    topics: Mutex<TopicFilter>,
+    /// Whose metadata is kept.
+    topics: Vec<Arc<str>>,
     wanted: Notify,
     refresh_error: Mutex<Option<String>>,
     links: Mutex<BTreeMap<LinkKey, Arc<BrokerLink>>>,
@@ -102,14 +96,14 @@ enum LinkKey {
 
 impl Cluster {
     /// Starts refreshing the metadata of `topics` at once, on the present runtime. Errs with every mistake in `config`.
-    pub(crate) fn new(config: Arc<ClientConfig>, topics: TopicFilter) -> Result<Self, Vec<ConfigMistake>> {
+    pub(crate) fn new(config: Arc<ClientConfig>, topics: Vec<Arc<str>>) -> Result<Self, Vec<ConfigMistake>> {
         let connector = Connector::new(Arc::clone(&config))?;
         let inner = Arc::new(Inner {
             bootstrap: config.bootstrap(),
             connector,
             config,
             metadata: watch::Sender::new(Arc::default()),
-            topics: Mutex::new(topics),
+            topics,
             wanted: Notify::new(),
             refresh_error: Mutex::new(None),
             links: Mutex::default(),
@@ -118,11 +112,6 @@ impl Cluster {
         });
         tokio::spawn(refresh::keep_fresh(Arc::downgrade(&inner), inner.closing.clone()));
         Ok(Self(inner))
-    }
-
-    /// The settings.
-    pub(crate) fn config(&self) -> &ClientConfig {
-        &self.0.config
     }
 
     /// What is known; changes wake the receiver. Revision 0 is the empty start.
@@ -145,13 +134,8 @@ impl Cluster {
         lock(&self.0.refresh_error).clone()
     }
 
-    /// Keeps these topics from now on, and refreshes.
-    pub(crate) fn set_topics(&self, topics: TopicFilter) {
-        *lock(&self.0.topics) = topics;
-        self.request_refresh();
-    }
-
     /// Leader and epoch of a partition, as far as known.
+    #[cfg(test)]
     pub(crate) fn leader_of(&self, partition: &TopicPartition) -> Option<(BrokerId, LeaderEpoch)> {
         self.0.metadata.borrow().leader(partition)
     }
@@ -189,11 +173,8 @@ impl Cluster {
         let answer = answer.inspect_err(|_| self.0.ask_another_next())?;
         if answer.error.code() != 0 {
             self.0.ask_another_next();
-            return Err(CoordinatorError::Broker {
-                group: group.to_owned(),
-                code: answer.error,
-                message: answer.message,
-            });
+            let message = answer.message.filter(|message| !message.is_empty());
+            return Err(CoordinatorError::Broker { group: group.to_owned(), code: answer.error, message });
         }
         let id = answer.coordinator.id;
         self.0.change_metadata(|known| known.with_broker(answer.coordinator));
@@ -214,7 +195,7 @@ impl Cluster {
                 LinkKey::Node(id) => (Some(id), known.brokers.get(&id).map(|broker| broker.address.clone())),
                 LinkKey::Bootstrap(address) => (None, Some(address)),
             };
-            link.describe(id, address)
+            link.describe(id, address.as_ref())
         };
         links.into_iter().flat_map(describe).collect()
     }
@@ -223,7 +204,9 @@ impl Cluster {
     pub(crate) fn close(&self) {
         self.0.closing.cancel();
         let links = std::mem::take(&mut *lock(&self.0.links));
-        links.values().for_each(|link| link.close());
+        for link in links.values() {
+            link.close();
+        }
     }
 }
 
@@ -317,7 +300,9 @@ impl Inner {
             std::mem::take(&mut *links).into_iter().partition(|(key, _)| keep(key));
         *links = kept;
         drop(links);
-        gone.values().for_each(|link| link.close());
+        for link in gone.values() {
+            link.close();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use kafka_proto::backoff::Backoff;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::cluster::{Inner, TopicFilter, lock};
+use crate::client::cluster::{Inner, lock};
 use crate::client::request::metadata::{GetMetadata, MetadataAnswer};
 
 /// `REBOOTSTRAP_REQUIRED`.
@@ -75,19 +75,17 @@ impl Pace {
 async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
     let next = pace.space_out(inner.config.retry_backoff_max * 4);
     match ask(inner).await {
-        Ok((answer, _)) if answer.error.code() == REBOOTSTRAP_REQUIRED => {
+        Ok(answer) if answer.error.code() == REBOOTSTRAP_REQUIRED => {
             rebootstrap(inner, "a broker demands it");
             pace.due = next;
         }
-        Ok((answer, topics)) => {
-            let named = if let TopicFilter::Named(names) = &topics { Some(names.as_slice()) } else { None };
-            inner.change_metadata(|known| Some(known.updated(answer, named)));
+        Ok(answer) => {
+            inner.change_metadata(|known| Some(known.updated(answer, &inner.topics)));
             let known = Arc::clone(&inner.metadata.borrow());
             inner.forget_links(&known);
             *lock(&inner.refresh_error) = None;
             pace.failing_since = None;
-            let unsettled = known.is_incomplete() || *lock(&inner.topics) != topics;
-            pace.due = if unsettled { next } else { Instant::now() + inner.config.metadata_max_age };
+            pace.due = if known.is_incomplete() { next } else { Instant::now() + inner.config.metadata_max_age };
         }
         Err(error) => {
             *lock(&inner.refresh_error) = Some(error);
@@ -102,15 +100,11 @@ async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
     }
 }
 
-async fn ask(inner: &Arc<Inner>) -> Result<(MetadataAnswer, TopicFilter), String> {
+async fn ask(inner: &Arc<Inner>) -> Result<MetadataAnswer, String> {
     let connection = inner.any().await.map_err(|error| error.to_string())?;
-    let filter = lock(&inner.topics).clone();
-    let topics = if let TopicFilter::Named(names) = &filter { Some(names.clone()) } else { None };
-    let answer = connection.request(GetMetadata { topics }, inner.short_deadline()).await;
-    match answer {
-        Ok(answer) => Ok((answer, filter)),
-        Err(error) => Err(format!("{}: {error}", connection.peer().name)),
-    }
+    let question = GetMetadata { topics: Some(inner.topics.clone()) };
+    let answer = connection.request(question, inner.short_deadline()).await;
+    answer.map_err(|error| format!("{}: {error}", connection.peer().name))
 }
 
 fn rebootstrap(inner: &Inner, why: &str) {

@@ -18,7 +18,7 @@ fn config(cluster: &double::Cluster) -> ClientConfig {
 }
 
 fn start(config: ClientConfig) -> Cluster {
-    Cluster::new(Arc::new(config), TopicFilter::Named(vec!["t".into()])).unwrap()
+    Cluster::new(Arc::new(config), vec!["t".into()]).unwrap()
 }
 
 async fn until(cluster: &Cluster, what: &str, holds: impl FnMut(&Arc<Metadata>) -> bool) -> Arc<Metadata> {

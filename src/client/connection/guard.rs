@@ -105,16 +105,14 @@ impl AsyncRead for Guarded {
         };
         let filled = buffer.filled().len();
         let wanted = buffer.remaining();
-        match std::task::ready!(Pin::new(stream).poll_read(cx, buffer)) {
-            Err(error) => Poll::Ready(Err(this.end_with(&error))),
-            Ok(()) => {
-                let new = buffer.filled().get(filled..).unwrap_or_default();
-                if new.is_empty() && wanted > 0 {
-                    return Poll::Ready(Err(this.end(CloseCause::ClosedByPeer)));
-                }
-                this.frames.received(new).map_err(|cause| this.end(cause)).into()
-            }
+        if let Err(error) = std::task::ready!(Pin::new(stream).poll_read(cx, buffer)) {
+            return Poll::Ready(Err(this.end_with(&error)));
         }
+        let new = buffer.filled().get(filled..).unwrap_or_default();
+        if new.is_empty() && wanted > 0 {
+            return Poll::Ready(Err(this.end(CloseCause::ClosedByPeer)));
+        }
+        this.frames.received(new).map_err(|cause| this.end(cause)).into()
     }
 }
 

@@ -206,7 +206,8 @@ impl Connection {
         exchange.await.unwrap_or(Err(RequestError::Closed(CloseCause::ClosedByUs)))
     }
 
-    /// The version in which `key` would be spoken to this broker, given what this client speaks.
+    /// The version in which `R` would be spoken to this broker, given what this client speaks.
+    #[cfg(test)]
     pub(crate) fn api_version<R: Exchange>(&self) -> Option<i16> {
         self.0.ranges.get(&R::KEY.code)?.newest_common(R::VERSIONS)
     }
@@ -216,17 +217,13 @@ impl Connection {
         self.0.usable().is_err()
     }
 
-    /// Why it is over, if it is.
-    pub(crate) fn cause(&self) -> Option<CloseCause> {
-        self.0.fate.cause().cloned()
-    }
-
     /// Closes it for everyone, now.
     pub(crate) fn close(&self) {
         self.0.fate.end(CloseCause::ClosedByUs);
     }
 
     /// Completes when the connection is over.
+    #[cfg(test)]
     pub(crate) async fn closed(&self) -> CloseCause {
         self.0.fate.ended().await
     }
@@ -354,7 +351,7 @@ impl Inner {
 }
 
 /// A broker cannot silence a client for longer than this by one answer.
-const THROTTLE_MAX: Duration = Duration::from_secs(300);
+const THROTTLE_MAX: Duration = Duration::from_mins(5);
 
 /// Closes the connection when it was idle for too long or its session is about to end. Holds no reference to it.
 async fn close_in_time(connection: Weak<Inner>, fate: Arc<Fate>) {

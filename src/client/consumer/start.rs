@@ -8,7 +8,7 @@ use kafka_proto::compression::Decompressor;
 use kafka_proto::membership::MembershipConfig;
 use tokio::sync::{mpsc, watch};
 
-use crate::client::cluster::{Cluster, TopicFilter};
+use crate::client::cluster::Cluster;
 use crate::client::consumer::engine::{Engine, Parts};
 use crate::client::consumer::poll_clock::PollClock;
 use crate::client::consumer::{Board, BuildError, Consumer, ConsumerConfig, FatalError, Shared, random};
@@ -25,7 +25,7 @@ impl Consumer {
         config.validate().map_err(BuildError::Settings)?;
         tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let config = Arc::new(config);
-        let topics = TopicFilter::Named(config.topic_names());
+        let topics = config.topic_names();
         let cluster = Cluster::new(Arc::new(config.client.clone()), topics).map_err(BuildError::Settings)?;
         let fence = Arc::new(SessionFence::new());
         let coordinator = Arc::new(Coordinator::new(cluster.clone(), Arc::from(config.group_id.as_str())));

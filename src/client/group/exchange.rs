@@ -264,7 +264,7 @@ mod tests {
             offline: Vec::new(),
         };
         let partitions = (0..partitions).map(partition).collect();
-        TopicMetadata { error, name: name.into(), id: TopicId::ZERO, internal: false, partitions }
+        TopicMetadata { error, name: name.into(), id: TopicId::ZERO, partitions }
     }
 
     #[test]

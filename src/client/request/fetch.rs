@@ -77,7 +77,7 @@ pub(crate) struct FetchedPartition {
     /// -1 where the broker does not say.
     pub(crate) log_start_offset: Offset,
     pub(crate) diverging: Option<DivergingEpoch>,
-    /// The leader that the broker knows of, beside NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH.
+    /// The leader that the broker knows of, beside `NOT_LEADER_OR_FOLLOWER` and `FENCED_LEADER_EPOCH`.
     pub(crate) current_leader: Option<(BrokerId, LeaderEpoch)>,
     /// Producer id and first offset of each aborted transaction in the records; in no particular order.
     pub(crate) aborted: Vec<(i64, Offset)>,

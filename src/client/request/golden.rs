@@ -27,7 +27,7 @@ where
         let mut reader = Reader::new(bytes.clone(), version, flexible);
         let read = E::read(&mut reader).unwrap_or_else(|e| panic!("{} v{version}: {e} in {bytes:?}", E::KEY));
         assert_eq!(reader.finish(), Ok(()), "{} v{version}", E::KEY);
-        assert!(reader.throttle() < Duration::from_secs(3600));
+        assert!(reader.throttle() < Duration::from_hours(1));
         check(version, read);
         for cut in 0..bytes.len() {
             let mut reader = Reader::new(bytes.slice(..cut), version, flexible);

@@ -33,7 +33,6 @@ pub(crate) struct JoinGroup {
 pub(crate) struct JoinGroupAnswer {
     pub(crate) error: ErrorCode,
     pub(crate) generation: Generation,
-    pub(crate) protocol_type: Option<String>,
     pub(crate) protocol_name: Option<String>,
     pub(crate) leader: String,
     /// The leader keeps the assignment as it was (KIP-814); a static member that came back.
@@ -83,7 +82,9 @@ impl Exchange for JoinGroup {
         answer.read_throttle()?;
         let error = ErrorCode::from(answer.i16()?);
         let generation = Generation(answer.i32()?);
-        let protocol_type = if version >= 7 { answer.nullable_string()? } else { None };
+        if version >= 7 {
+            answer.nullable_string()?; // the protocol type, as it was asked for
+        }
         let protocol_name = answer.nullable_string()?;
         let leader = answer.string()?;
         let skip_assignment = version >= 9 && answer.bool()?;
@@ -96,16 +97,7 @@ impl Exchange for JoinGroup {
             Ok(JoinedMember { member_id, group_instance_id, metadata })
         })?;
         answer.tags()?;
-        Ok(JoinGroupAnswer {
-            error,
-            generation,
-            protocol_type,
-            protocol_name,
-            leader,
-            skip_assignment,
-            member_id,
-            members,
-        })
+        Ok(JoinGroupAnswer { error, generation, protocol_name, leader, skip_assignment, member_id, members })
     }
 }
 
@@ -162,7 +154,7 @@ mod tests {
         let request = JoinGroup {
             group_id: "g".into(),
             session_timeout: Duration::from_secs(45),
-            rebalance_timeout: Duration::from_secs(300),
+            rebalance_timeout: Duration::from_mins(5),
             member_id: String::new(),
             group_instance_id: Some("i".into()),
             protocol_type: "consumer".into(),

@@ -34,7 +34,6 @@ pub(crate) struct TopicMetadata {
     pub(crate) name: Arc<str>,
     /// Zero below version 10 and for topics that do not exist.
     pub(crate) id: TopicId,
-    pub(crate) internal: bool,
     pub(crate) partitions: Vec<PartitionMetadata>,
 }
 
@@ -60,8 +59,8 @@ impl Exchange for GetMetadata {
 
     fn body(&self, version: i16) -> Self::Body {
         let topic = |name: &Arc<str>| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-        let request = MetadataRequest::default()
-            .with_topics(self.topics.as_ref().map(|topics| topics.iter().map(topic).collect()));
+        let topics = self.topics.as_ref().map(|topics| topics.iter().map(topic).collect());
+        let request = MetadataRequest::default().with_topics(topics);
         // Below version 4 the schema insists on the default, true.
         if version >= 4 { request.with_allow_auto_topic_creation(false) } else { request }
     }
@@ -102,13 +101,13 @@ fn read_topic(r: &mut Reader) -> Result<Option<TopicMetadata>, Malformed> {
     let error = ErrorCode::from(r.i16()?);
     let name = r.nullable_name()?;
     let id = if version >= 10 { r.topic_id()? } else { TopicId::ZERO };
-    let internal = r.bool()?;
+    r.bool()?; // whether it is one of Kafka's own
     let partitions = r.array(read_partition)?;
     if version >= 8 {
         r.i32()?; // authorized operations, not asked for
     }
     r.tags()?;
-    Ok(name.map(|name| TopicMetadata { error, name, id, internal, partitions }))
+    Ok(name.map(|name| TopicMetadata { error, name, id, partitions }))
 }
 
 fn read_partition(r: &mut Reader) -> Result<PartitionMetadata, Malformed> {
@@ -185,8 +184,8 @@ mod tests {
             assert_eq!(body.allow_auto_topic_creation, version < 4);
             assert_eq!(body.topics.unwrap().len(), 1);
         }
-        for (_, body) in golden::requests(&GetMetadata { topics: None }) {
-            assert_eq!(body.topics, None);
+        for (_, body) in golden::requests(&GetMetadata { topics: Some(Vec::new()) }) {
+            assert_eq!(body.topics, Some(Vec::new()), "null would ask for all");
         }
     }
 }

@@ -85,11 +85,6 @@ impl Reader {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing(self.rest.len())) }
     }
 
-    /// Everything that is left, as a slice of the response.
-    pub(crate) fn take_rest(&mut self) -> Bytes {
-        std::mem::take(&mut self.rest)
-    }
-
     pub(crate) fn bool(&mut self) -> Result<bool, Malformed> {
         Ok(self.i8()? != 0)
     }

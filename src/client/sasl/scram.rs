@@ -8,9 +8,6 @@ use sasl::common::{Credentials, Identity, Password, Secret as SaslSecret};
 
 use crate::client::config::Secret;
 
-/// Random bytes in a nonce; written as twice as many characters.
-const NONCE_BYTES: usize = 24;
-
 /// One exchange with one broker.
 pub(super) struct ScramSha512 {
     step: Step,
@@ -30,9 +27,10 @@ enum Step {
 impl ScramSha512 {
     /// Begins an exchange with a fresh nonce.
     pub(super) fn new(username: &str, password: Secret, salted: Arc<SaltedPasswords>) -> Result<Self, String> {
-        let mut random = [0; NONCE_BYTES];
+        let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| format!("no randomness: {error}"))?;
-        let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce = u128::from_be_bytes(random);
+        let nonce = format!("{nonce:032x}");
         let (first, message) = ClientFirst::new(username, &nonce).map_err(|error| error.to_string())?;
         Ok(Self { step: Step::First(first, message), password, salted, failure: None })
     }
@@ -105,7 +103,7 @@ struct Salted {
     password: Secret,
     salt: Vec<u8>,
     iterations: u32,
-    salted: SaltedPassword,
+    result: SaltedPassword,
 }
 
 impl SaltedPasswords {
@@ -114,10 +112,10 @@ impl SaltedPasswords {
         let fits =
             |known: &&Salted| known.password == *password && known.salt == salt && known.iterations == iterations;
         if let Some(known) = last.as_ref().filter(fits) {
-            return Ok(known.salted.clone());
+            return Ok(known.result.clone());
         }
         let salted = salted_password(password.expose().as_bytes(), salt, iterations)?;
-        *last = Some(Salted { password: password.clone(), salt: salt.to_vec(), iterations, salted: salted.clone() });
+        *last = Some(Salted { password: password.clone(), salt: salt.to_vec(), iterations, result: salted.clone() });
         Ok(salted)
     }
 }
