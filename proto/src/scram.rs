@@ -5,14 +5,14 @@
 //! password are arguments. Every check of the RFC has an error of its own. Promised: keys are zeroed when dropped, the
 //! server's signature is compared in constant time. Absent: channel binding, authorization names, SASL's framing.
 //!
-//! Names and passwords are prepared by `SASLprep` (RFC 4013), which leaves printable ASCII as it is. Kafka's own code
-//! does not prepare them: one that `SASLprep` changes (compatibility forms, no-break spaces) must be stored prepared.
+//! Names and passwords are used as they are, in UTF-8, as Kafka's brokers and clients do. RFC 5802 asks for `SASLprep`;
+//! a client that followed it here could not log in with a password that `SASLprep` changes (a no-break space, a
+//! ligature), because the broker derived its keys from the text as it was given.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod attributes;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
@@ -36,11 +36,11 @@ const GS2_HEADER: &str = "n,,";
 /// Why an exchange was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScramError {
-    /// The user name is not allowed by `SASLprep`, or empty.
-    #[error("the user name is empty or holds characters that SASLprep forbids")]
+    /// The user name is empty or holds a null byte.
+    #[error("the user name is empty or holds a null byte")]
     Username,
-    /// The password is not UTF-8 text that `SASLprep` allows, or empty.
-    #[error("the password is empty, not UTF-8, or holds characters that SASLprep forbids")]
+    /// The password is empty or not UTF-8.
+    #[error("the password is empty or not UTF-8")]
     Password,
     /// Our own nonce is empty or holds other than printable ASCII without comma.
     #[error("the client's nonce is empty or holds characters that are not allowed")]
@@ -110,7 +110,9 @@ impl ClientFirst {
     /// Begins an exchange for `user` with a fresh, unguessable `nonce` of printable ASCII. Returns the client's first
     /// message besides.
     pub fn new(user: &str, nonce: &str) -> Result<(Self, String), ScramError> {
-        let user = prepared(user).ok_or(ScramError::Username)?;
+        if user.is_empty() || user.contains('\0') {
+            return Err(ScramError::Username);
+        }
         if nonce.is_empty() || !printable(nonce) {
             return Err(ScramError::ClientNonce);
         }
@@ -237,13 +239,11 @@ impl fmt::Debug for SaltedPassword {
 
 /// Salts a password for SHA-512: the slow part, to be kept per password, salt and iteration count.
 pub fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Result<SaltedPassword, ScramError> {
-    let password = str::from_utf8(password).map_err(|_| ScramError::Password)?;
-    let mut password = prepared(password).ok_or(ScramError::Password)?;
-    let mut salted = SaltedPassword([0; 64]);
-    hi::<Sha512Scram>(password.as_bytes(), salt, iterations, &mut salted.0);
-    if let Cow::Owned(changed) = &mut password {
-        changed.zeroize();
+    if password.is_empty() || str::from_utf8(password).is_err() {
+        return Err(ScramError::Password);
     }
+    let mut salted = SaltedPassword([0; 64]);
+    hi::<Sha512Scram>(password, salt, iterations, &mut salted.0);
     Ok(salted)
 }
 
@@ -282,10 +282,6 @@ fn hi<A: Algorithm>(password: &[u8], salt: &[u8], iterations: u32, out: &mut [u8
         }
     }
     block.as_mut_slice().zeroize();
-}
-
-fn prepared(text: &str) -> Option<Cow<'_, str>> {
-    stringprep::saslprep(text).ok().filter(|prepared| !prepared.is_empty())
 }
 
 fn printable(nonce: &str) -> bool {
