@@ -30,6 +30,7 @@ Reads topics in a consumer group and prints records and commits.
     --isolation read_committed|read_uncommitted   default: read_committed
     --assignor range|sticky|cooperative-sticky    default: range
     --instance ID                       group.instance.id
+    --session SECONDS                   session.timeout.ms; default: 45
     --max N                             end after N records
     --for SECONDS                       end after so long
     --quiet                             print totals instead of records
@@ -49,6 +50,7 @@ struct Options {
     isolation: IsolationLevel,
     assignor: AssignorKind,
     instance: Option<String>,
+    session: Duration,
     max: u64,
     duration: Duration,
     quiet: bool,
@@ -182,6 +184,8 @@ fn build(options: Options) -> Result<Consumer, Box<dyn std::error::Error>> {
         .security(security)
         .auto_offset_reset(options.reset)
         .isolation_level(options.isolation)
+        .session_timeout(options.session)
+        .configure(|config| config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3))
         .partition_assignment_strategy([options.assignor]);
     if let Some(instance) = options.instance {
         builder = builder.group_instance_id(instance);
@@ -203,8 +207,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
         isolation: IsolationLevel::ReadCommitted,
         assignor: AssignorKind::Range,
         instance: None,
+        session: Duration::from_secs(45),
         max: u64::MAX,
-        duration: Duration::from_secs(365 * 24 * 3600),
+        duration: Duration::from_hours(365 * 24),
         quiet: false,
     };
     while let Some(flag) = args.next() {
@@ -262,6 +267,7 @@ fn set(options: &mut Options, flag: &str, value: String) -> Result<(), String> {
         }
         "--assignor" => options.assignor = AssignorKind::from_name(&value).ok_or_else(|| unknown(&value))?,
         "--instance" => options.instance = Some(value),
+        "--session" => options.session = Duration::from_secs(number(&value)?),
         "--max" => options.max = number(&value)?,
         "--for" => options.duration = Duration::from_secs(number(&value)?),
         other => return Err(format!("{other} is not an option")),

@@ -25,7 +25,7 @@ impl Consumer {
                 },
                 None => self.shared.queues.pop()?,
             };
-            match self.standing_of(&popped) {
+            match standing_of(&popped) {
                 Ok(()) => {}
                 Err(NotOwned::SessionExpired { .. }) => {
                     self.held = Some(popped);
@@ -39,14 +39,6 @@ impl Consumer {
         }
     }
 
-    /// Records of a partition that may be somebody else's by now are not handed out (fault G3).
-    fn standing_of(&self, popped: &Popped) -> Result<(), NotOwned> {
-        match popped {
-            Popped::Event(_) => Ok(()),
-            Popped::Batch { ownership, .. } | Popped::Gap { ownership, .. } => ownership.check(),
-        }
-    }
-
     fn open(&mut self, popped: Popped) -> Option<Event> {
         match popped {
             Popped::Event(event) => Some(event),
@@ -54,13 +46,13 @@ impl Consumer {
                 self.note_delivered(&ownership, next, None, 0);
                 Some(Event::Records(Records::gap(ownership, from, next, leader_epoch)))
             }
-            Popped::Batch { ownership, raw, from } => self.open_batch(ownership, raw, from),
+            Popped::Batch { ownership, raw, from } => self.open_batch(&ownership, raw, from),
         }
     }
 
-    fn open_batch(&mut self, ownership: Ownership, raw: RawBatch, from: Offset) -> Option<Event> {
+    fn open_batch(&mut self, ownership: &Ownership, raw: RawBatch, from: Offset) -> Option<Event> {
         let header = raw.header;
-        let opened = raw.open(&mut self.decompressor).map_err(damage_of).and_then(|batch| {
+        let opened = raw.open(&mut self.decompressor).map_err(|error| damage_of(&error)).and_then(|batch| {
             let owner = ownership.clone();
             Records::open(owner, batch, from).map_err(|error| Damage {
                 what: format!("the batch at offset {}: {error}", header.base_offset),
@@ -70,10 +62,10 @@ impl Consumer {
         });
         match opened {
             Ok(records) => {
-                self.note_delivered(&ownership, records.next_offset(), Some(header.max_timestamp), records.len());
+                self.note_delivered(ownership, records.next_offset(), Some(header.max_timestamp), records.len());
                 Some(Event::Records(records))
             }
-            Err(damage) => self.give_up(&ownership, from, &header, damage),
+            Err(damage) => self.give_up(ownership, from, &header, damage),
         }
     }
 
@@ -106,5 +98,13 @@ impl Consumer {
         });
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         self.shared.board.count(|counters| counters.records = counters.records.saturating_add(records));
+    }
+}
+
+/// Records of a partition that may be somebody else's by now are not handed out (fault G3).
+fn standing_of(popped: &Popped) -> Result<(), NotOwned> {
+    match popped {
+        Popped::Event(_) => Ok(()),
+        Popped::Batch { ownership, .. } | Popped::Gap { ownership, .. } => ownership.check(),
     }
 }

@@ -21,8 +21,8 @@ use crate::client::ownership::Ownership;
 pub enum Event {
     /// Partitions that are this member's from now on. Their records follow.
     ///
-    /// With an eager assignor (range) this is the whole assignment, with a cooperative one what was added. Empty when the
-    /// group gave this member nothing.
+    /// With an eager assignor (range) this is the whole assignment, with a cooperative one what was added. Comes at the end
+    /// of every rebalance, so it may be empty.
     Assigned {
         /// One ownership for each partition.
         partitions: Vec<Ownership>,

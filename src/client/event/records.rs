@@ -88,6 +88,7 @@ impl Records {
     }
 }
 
+#[expect(clippy::into_iter_without_iter, reason = "`batch` is the method")]
 impl<'a> IntoIterator for &'a Records {
     type Item = Record<'a>;
     type IntoIter = BatchRecords<'a>;

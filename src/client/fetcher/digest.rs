@@ -92,12 +92,12 @@ pub(crate) fn digest(at: Position, records: Bytes, aborted: Vec<(i64, Offset)>, 
     let mut reading = Reading { items: Vec::new(), next: at, aborted: AbortedTransactions::new(aborted), isolation };
     let mut batches = Batches::new(records);
     let mut whole = 0_usize;
-    while let Some(batch) = batches.next() {
+    for batch in batches.by_ref() {
         let outcome = match batch {
             Ok(raw) => reading.take(raw),
             // The share may start below the position; what is broken there concerns nobody.
             Err(error) if error.last.is_some_and(|last| last < at.offset) => Ok(()),
-            Err(error) => Err(damage_of(error)),
+            Err(error) => Err(damage_of(&error)),
         };
         match outcome {
             Ok(()) => whole = whole.saturating_add(1),
@@ -109,7 +109,7 @@ pub(crate) fn digest(at: Position, records: Bytes, aborted: Vec<(i64, Offset)>, 
 }
 
 /// Why a batch cannot be read, and how far it reaches.
-pub(crate) fn damage_of(error: BatchError) -> Damage {
+pub(crate) fn damage_of(error: &BatchError) -> Damage {
     let kind = match &error.fault {
         BatchFault::Codec(_) => DamageKind::UnknownCodec,
         BatchFault::Compression(_) => DamageKind::Compression,

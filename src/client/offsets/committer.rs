@@ -131,7 +131,11 @@ impl Committer {
             match found.map(|error| (error, verdict(error))) {
                 Some((_, Verdict::Stored)) => self.stored(progress, partition, &entry),
                 Some((error, Verdict::Rejected)) => {
-                    progress.report.rejected.push(RejectedOffset { partition, offset: entry.next, error: error.name() })
+                    progress.report.rejected.push(RejectedOffset {
+                        partition,
+                        offset: entry.next,
+                        error: error.name(),
+                    });
                 }
                 Some((error, Verdict::Again)) => {
                     self.coordinator.heed(error);

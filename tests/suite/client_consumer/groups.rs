@@ -38,7 +38,7 @@ async fn g07_revoked_partitions_commit_before_the_rebalance_goes_on() {
     let mut first = Reader::of(&cluster);
     first.until_read(10).await;
     let mut second = Reader::of(&cluster);
-    let (_, _) = tokio::join!(
+    let ((), ()) = tokio::join!(
         first.until("one is left", |reader| reader.owned.len() == 1),
         second.until("one came", |reader| reader.owned.len() == 1)
     );
@@ -62,7 +62,7 @@ async fn g05_offsets_read_under_an_earlier_assignment_are_reported_and_not_sent(
     first.until_read(10).await;
     let stale = first.read.clone();
     let mut second = Reader::of(&cluster);
-    let (_, _) = tokio::join!(first.until("one is left", |reader| reader.owned.len() == 1), second.until_read(5));
+    let ((), ()) = tokio::join!(first.until("one is left", |reader| reader.owned.len() == 1), second.until_read(5));
     let report = first.handle.commit(stale).await.unwrap();
     assert_eq!(report.committed, [], "with an eager assignor both assignments are new");
     assert_eq!(report.dropped.len(), 2);

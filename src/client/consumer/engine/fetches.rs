@@ -43,7 +43,7 @@ impl Engine {
             let Some(max_bytes) = self.bytes_to_ask_for() else { return };
             if self.broker(broker).is_free(now) {
                 let wanted = self.broker(broker).choose(due);
-                self.send_fetch(broker, wanted, max_bytes);
+                self.send_fetch(broker, &wanted, max_bytes);
             }
         }
     }
@@ -73,18 +73,18 @@ impl Engine {
         (left >= worth_it).then(|| left.min(self.config.fetch_max_bytes))
     }
 
-    fn send_fetch(&mut self, id: BrokerId, wanted: BTreeMap<TopicPartition, Wanted>, max_bytes: usize) {
+    fn send_fetch(&mut self, id: BrokerId, wanted: &BTreeMap<TopicPartition, Wanted>, max_bytes: usize) {
         let ids: TopicIds = wanted.iter().map(|(name, wanted)| (wanted.topic_id, Arc::clone(&name.topic))).collect();
         let with_ids = !ids.contains_key(&TopicId::ZERO);
         let mut sent = BTreeMap::new();
-        for (name, wanted) in &wanted {
+        for (name, wanted) in wanted {
             if let Some(partition) = self.partitions.get_mut(name) {
                 partition.work = Work::InFlight;
                 sent.insert(name.clone(), Sent { ownership: partition.ownership.clone(), at: wanted.at });
             }
         }
         let broker = self.broker(id);
-        let mut plan = broker.session.plan(&wanted);
+        let mut plan = broker.session.plan(wanted);
         if plan.is_full() {
             broker.turn(&mut plan.partitions);
         }
@@ -160,18 +160,9 @@ impl Engine {
 
     fn session_refused(&mut self, id: BrokerId, error: ErrorCode, now: Instant) {
         tracing::debug!(broker = %id, %error, "the fetch session starts anew");
-        match error.class() {
-            // FETCH_SESSION_ID_NOT_FOUND and its kin: a full fetch at once.
-            ErrorClass::Retriable => {}
-            ErrorClass::None
-            | ErrorClass::RefreshMetadata
-            | ErrorClass::RefreshCoordinator
-            | ErrorClass::Rejoin
-            | ErrorClass::Fenced
-            | ErrorClass::OffsetReset
-            | ErrorClass::Authentication
-            | ErrorClass::Authorization
-            | ErrorClass::Fatal => self.cluster.request_refresh(),
+        // FETCH_SESSION_ID_NOT_FOUND and its kin are retriable: a full fetch is all they need.
+        if error.class() != ErrorClass::Retriable {
+            self.cluster.request_refresh();
         }
         self.broker(id).slow_down(now);
     }
@@ -283,9 +274,8 @@ impl Engine {
         let mut effects: Vec<_> = digested.items.into_iter().map(Effect::Push).collect();
         partition.advanced(digested.next);
         match digested.end {
-            End::Whole => {}
             End::TooLarge if more_waits => partition.too_large(&policies),
-            End::TooLarge => {}
+            End::Whole | End::TooLarge => {}
             End::Damaged(damage) => effects.extend(partition.damaged(damage, &policies, now, random())),
         }
         effects
@@ -310,18 +300,7 @@ impl Engine {
             }
             _ => partition.failed(error.name().to_owned(), now, random()),
         }
-        match error.class() {
-            ErrorClass::RefreshMetadata => vec![Effect::RefreshMetadata],
-            ErrorClass::None
-            | ErrorClass::Retriable
-            | ErrorClass::RefreshCoordinator
-            | ErrorClass::Rejoin
-            | ErrorClass::Fenced
-            | ErrorClass::OffsetReset
-            | ErrorClass::Authentication
-            | ErrorClass::Authorization
-            | ErrorClass::Fatal => Vec::new(),
-        }
+        if error.class() == ErrorClass::RefreshMetadata { vec![Effect::RefreshMetadata] } else { Vec::new() }
     }
 
     /// The application's task could not open a batch: what comes after it is dropped and fetched again, or parked.

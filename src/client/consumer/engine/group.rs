@@ -113,7 +113,7 @@ impl Engine {
         let ownerships = self.end(names, Standing::Revoking);
         if self.closing.is_some() || ownerships.is_empty() {
             // Nobody is left to ask.
-            return self.revoked(PendingRevocation { id, ownerships });
+            return self.revoked(&PendingRevocation { id, ownerships });
         }
         let deadline = deadline.min(Instant::now() + self.config.revocation_timeout);
         let (revocation, done) = Revocation::new(ownerships.clone(), deadline, self.handle());
@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// The application has finished with a revocation, or its time is up.
-    pub(super) fn revoked(&mut self, revocation: PendingRevocation) {
+    pub(super) fn revoked(&mut self, revocation: &PendingRevocation) {
         for ownership in &revocation.ownerships {
             ownership.become_at_least(Standing::Revoked);
         }

@@ -182,7 +182,7 @@ impl Engine {
         match outcome {
             Ok(Outcome::Answered(answered)) => self.answered(answered),
             Ok(Outcome::Fetched(fetched)) => self.fetched(fetched),
-            Ok(Outcome::Revoked(revocation)) => self.revoked(revocation),
+            Ok(Outcome::Revoked(revocation)) => self.revoked(&revocation),
             Err(error) if error.is_panic() => {
                 self.shared.fail(FatalError::Defect);
                 return Flow::Stop;

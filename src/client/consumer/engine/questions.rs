@@ -203,18 +203,7 @@ impl Engine {
 /// The broker answered with an error: nothing moves, it is asked again.
 fn refused(partition: &mut Partition, error: ErrorCode, now: Instant) -> Vec<Effect> {
     partition.failed(error.name().to_owned(), now, random());
-    match error.class() {
-        ErrorClass::RefreshMetadata => vec![Effect::RefreshMetadata],
-        ErrorClass::None
-        | ErrorClass::Retriable
-        | ErrorClass::RefreshCoordinator
-        | ErrorClass::Rejoin
-        | ErrorClass::Fenced
-        | ErrorClass::OffsetReset
-        | ErrorClass::Authentication
-        | ErrorClass::Authorization
-        | ErrorClass::Fatal => Vec::new(),
-    }
+    if error.class() == ErrorClass::RefreshMetadata { vec![Effect::RefreshMetadata] } else { Vec::new() }
 }
 
 /// The wall clock, for resets by age.
