@@ -149,9 +149,14 @@ fn of_consumer(consumer: &Snapshot) -> Vec<String> {
         .collect();
     let group = &consumer.group;
     if group.state != "Stable" {
-        let error = group.last_error.as_ref().or(consumer.metadata_error.as_ref());
-        let why = error.map_or("nothing went wrong so far", String::as_str);
+        let why = group.last_error.as_deref().unwrap_or("nothing went wrong so far");
         reasons.push(format!("kafka: the group is not joined ({}): {why}", group.state));
+        // The group only knows that it got no answer; the connections know why.
+        let mut errors: Vec<&String> = consumer.connections.iter().filter_map(|c| c.last_error.as_ref()).collect();
+        errors.extend(&consumer.metadata_error);
+        errors.sort_unstable();
+        errors.dedup();
+        reasons.extend(errors.into_iter().map(|error| format!("kafka: {error}")));
     }
     // One partition in trouble is for the metrics; all of them are a reason.
     let stuck: Option<Vec<String>> = consumer.partitions.iter().map(|partition| trouble(&partition.state)).collect();

@@ -168,7 +168,8 @@ fn sources(below: &str) -> Vec<Source> {
 
 /// A module of unit tests in a file of its own may reach for what the code may not.
 fn is_of_tests(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "tests.rs") || path.parent().is_some_and(|parent| parent.ends_with("tests"))
+    path.file_name().is_some_and(|name| name == "tests.rs")
+        || path.parent().is_some_and(|parent| parent.ends_with("tests"))
 }
 
 #[track_caller]

@@ -21,7 +21,7 @@ fn a_name_that_does_not_resolve_is_named_and_asked_for_again() {
 fn a_refused_port_is_named_and_dialled_again_until_it_answers() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = port::free();
-    // The authority must be known before the broker is there, so another cluster lends nothing: start, note, stop.
+    // Its authority must be known before it is there: it starts, and stops again.
     let cluster = Cluster::builder().topic(TOPIC, 1).security(settings::double_security());
     let cluster = cluster.listen(1, [127, 0, 0, 1].into(), port).start();
     cluster.stop_broker(1);
@@ -70,7 +70,7 @@ fn a_wrong_password_is_said_never_shown_and_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let wrong = Brokers { password: "canary-WRONG-0815".to_owned(), ..Brokers::double(&cluster) };
     let mut service = start(&wrong, folder.path(), "");
-    not_ready(&mut service, &["kafka", "SASL_AUTHENTICATION_FAILED"]);
+    not_ready(&mut service, &["kafka", "the broker refuses user `sre`"]);
     // The secret is read at each login: repairing the file is enough.
     std::fs::write(folder.path().join("password"), PASSWORD).expect("the repaired secret");
     service.wait_ready(PATIENCE);

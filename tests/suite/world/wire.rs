@@ -22,6 +22,9 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 /// The longest that one answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// `NOT_LEADER_OR_FOLLOWER`.
+const NOT_LEADER: i16 = 6;
+
 /// A connection to a cluster of one node.
 pub(crate) struct Wire {
     stream: TcpStream,
@@ -71,10 +74,17 @@ impl Wire {
         let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
         let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
         let request = ProduceRequest::default().with_acks(1).with_timeout_ms(30_000).with_topic_data(vec![data]);
-        let answer = self.ask(ApiKey::Produce, 9, &request);
-        let done = answer.responses.first().and_then(|topic| topic.partition_responses.first()).expect("an answer");
-        assert_eq!(done.error_code, 0, "produce to {topic}-{partition}: {:?}", done.error_message);
-        done.base_offset
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(ApiKey::Produce, 9, &request);
+            let done = answer.responses.first().and_then(|topic| topic.partition_responses.first()).expect("an answer");
+            // A leader that metadata names already may not know yet that it is one.
+            if done.error_code == NOT_LEADER && Instant::now() < deadline {
+                continue;
+            }
+            assert_eq!(done.error_code, 0, "produce to {topic}-{partition}: {:?}", done.error_message);
+            return done.base_offset;
+        }
     }
 
     /// The log end offset of each partition.
