@@ -146,10 +146,18 @@ fn all_committed(cluster: &Cluster) -> bool {
 fn domain(ledger: Ledger, target: &str) -> Domain {
     let mut text = String::from("incident_conditions:\n");
     for number in 0..99 {
-        let _ = writeln!(text, "- {{name: c{number}, active: true, tags: {{alert_type: k{number}}}, incident_actions: [hook]}}");
+        let _ = writeln!(
+            text,
+            "- {{name: c{number}, active: true, tags: {{alert_type: k{number}}}, incident_actions: [hook]}}"
+        );
     }
-    text.push_str("- {name: oozie, active: true, tags: {alert_type: oozie}, incident_actions: [hook]}\nincident_actions:\n");
-    let _ = writeln!(text, "- {{name: hook, type: webhook, url: \"{target}\", body: '{{\"id\": \"{{{{incident.id}}}}\"}}'}}");
+    text.push_str(
+        "- {name: oozie, active: true, tags: {alert_type: oozie}, incident_actions: [hook]}\nincident_actions:\n",
+    );
+    let _ = writeln!(
+        text,
+        "- {{name: hook, type: webhook, url: \"{target}\", body: '{{\"id\": \"{{{{incident.id}}}}\"}}'}}"
+    );
     let mistakes = Mistakes::default();
     let root = parse(&text, &mistakes).expect("YAML");
     let definitions = Definitions::read(root.get("incident_actions"), None, &Surroundings::default(), &mistakes);

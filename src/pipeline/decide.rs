@@ -11,7 +11,7 @@ use crate::dead_letter::DeadLetter;
 use crate::incident::{Incident, ParseError};
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::{Batch, Right};
-use crate::pipeline::newest::{Newest, Standing};
+use crate::pipeline::newest::Newest;
 
 /// What became of a batch.
 pub(crate) struct Decided<R> {
@@ -84,22 +84,15 @@ fn judge<R: Right>(record: &Record<'_>, right: &R, domain: &Domain, newest: &New
         return None;
     };
     let id: Arc<str> = Arc::from(&*incident.id);
-    match newest.matched(&id, incident.updated_on) {
-        Standing::Current => Some(Open::Matched(Candidate {
-            offset: record.offset,
-            incident: id,
-            updated_on: incident.updated_on,
-            matched,
-            value: value.to_vec(),
-        })),
-        Standing::Stale { newest } => {
-            tracing::info!(
-                incident = %id, condition = %matched.condition.name, partition = %right.partition(), offset = record.offset.get(),
-                updated_on = incident.updated_on, newest, "skipped: a later snapshot of the incident was seen"
-            );
-            None
-        }
-    }
+    // Also a snapshot that is stale already: what a former process began for it has to be settled before its offset is done.
+    newest.matched(&id, incident.updated_on);
+    Some(Open::Matched(Candidate {
+        offset: record.offset,
+        incident: id,
+        updated_on: incident.updated_on,
+        matched,
+        value: value.to_vec(),
+    }))
 }
 
 fn letter<R: Right>(record: &Record<'_>, right: &R, error: &ParseError) -> DeadLetter {

@@ -36,8 +36,8 @@ pub(crate) enum Standing {
 
 impl Newest {
     /// Notes a snapshot that matched.
-    pub(crate) fn matched(&self, incident: &Arc<str>, updated_on: Option<i64>) -> Standing {
-        let Some(updated_on) = updated_on else { return Standing::Current };
+    pub(crate) fn matched(&self, incident: &Arc<str>, updated_on: Option<i64>) {
+        let Some(updated_on) = updated_on else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.updated_on.contains_key(incident) {
             if known.age.len() >= REMEMBERED_MAX
@@ -48,7 +48,7 @@ impl Newest {
             known.age.push_back(Arc::clone(incident));
             known.updated_on.insert(Arc::clone(incident), updated_on);
         }
-        note(&mut known, incident, updated_on)
+        note(&mut known, incident, updated_on);
     }
 
     /// Notes a snapshot that did not match: it counts only for incidents that did.
@@ -68,14 +68,9 @@ impl Newest {
     }
 }
 
-fn note(known: &mut Known, incident: &str, updated_on: i64) -> Standing {
-    match known.updated_on.get_mut(incident) {
-        Some(newest) if updated_on < *newest => Standing::Stale { newest: *newest },
-        Some(newest) => {
-            *newest = updated_on;
-            Standing::Current
-        }
-        None => Standing::Current,
+fn note(known: &mut Known, incident: &str, updated_on: i64) {
+    if let Some(newest) = known.updated_on.get_mut(incident) {
+        *newest = updated_on.max(*newest);
     }
 }
 
@@ -86,10 +81,11 @@ mod tests {
     #[test]
     fn an_earlier_snapshot_is_stale_and_an_equal_one_is_not() {
         let (newest, id) = (Newest::default(), Arc::from("i"));
-        assert_eq!(newest.matched(&id, Some(20)), Standing::Current);
-        assert_eq!(newest.matched(&id, Some(10)), Standing::Stale { newest: 20 });
-        assert_eq!(newest.matched(&id, Some(20)), Standing::Current);
-        assert_eq!(newest.matched(&id, None), Standing::Current);
+        newest.matched(&id, Some(20));
+        newest.matched(&id, Some(10));
+        assert_eq!(newest.standing("i", Some(10)), Standing::Stale { newest: 20 });
+        assert_eq!(newest.standing("i", Some(20)), Standing::Current);
+        assert_eq!(newest.standing("i", None), Standing::Current);
     }
 
     #[test]

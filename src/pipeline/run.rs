@@ -95,16 +95,42 @@ struct Run<'a, R> {
 impl<R: Right> Run<'_, R> {
     async fn record(&self) -> Result<IncidentEnd, Interrupt> {
         let job = self.job;
-        if let Standing::Stale { newest } = self.shared.newest.standing(&job.incident, job.updated_on) {
-            tracing::info!(updated_on = job.updated_on, newest, "skipped: a later snapshot of the incident was seen");
-            return Ok(IncidentEnd::Stale);
-        }
         let incident = Incident::parse_within(&job.value, &self.domain.incident_limits)
             .map_err(|error| Interrupt::Broken(format!("a record that was parsed before is malformed now: {error}")))?;
         let plan = Plan::new(incident.into_owned(), &job.matched, &self.domain.definitions);
-        match self.domain.way_out(&plan.condition) {
+        let network = self.domain.way_out(&plan.condition);
+        if let Standing::Stale { newest } = self.shared.newest.standing(&job.incident, job.updated_on) {
+            if let Some(network) = network {
+                self.settle_what_was_begun(&plan, network).await?;
+            }
+            tracing::info!(updated_on = job.updated_on, newest, "skipped: a later snapshot of the incident was seen");
+            return Ok(IncidentEnd::Stale);
+        }
+        match network {
             Some(network) => self.flow(&plan, network).await,
             None => Ok(show(&plan)),
+        }
+    }
+
+    /// A stale snapshot begins nothing, but an attempt that a former process left on the network is still on it: its fate
+    /// is settled before the offset counts as done. What was only intended is left to the later snapshot.
+    async fn settle_what_was_begun(&self, plan: &Plan, network: &Network) -> Result<(), Interrupt> {
+        for (step, state) in plan.steps.iter().zip(self.states(plan).await?) {
+            self.settle_begun(step, &state, network).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles an attempt of unknown fate. `None`: there was none, or it was not done.
+    async fn settle_begun(&self, step: &Step, state: &State, network: &Network) -> Result<Option<Terminal>, Interrupt> {
+        match state {
+            State::Attempting { attempt } => {
+                let reason = format!("the process ended during attempt {attempt}");
+                self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
+                self.settle(step, *attempt, &reason, network).await
+            }
+            State::Unknown { attempt } => self.settle(step, *attempt, "its outcome was not known", network).await,
+            State::Absent | State::Intended { .. } | State::Finished { .. } => Ok(None),
         }
     }
 
@@ -163,15 +189,8 @@ impl<R: Right> Run<'_, R> {
                 self.append(step, Entry::Intent(self.intent(step, request))).await?;
             }
             State::Intended { .. } => {}
-            State::Attempting { attempt } => {
-                let reason = format!("the process ended during attempt {attempt}");
-                self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
-                if let Some(how) = self.settle(step, *attempt, &reason, network).await? {
-                    return Ok(how);
-                }
-            }
-            State::Unknown { attempt } => {
-                if let Some(how) = self.settle(step, *attempt, "its outcome was not known", network).await? {
+            State::Attempting { .. } | State::Unknown { .. } => {
+                if let Some(how) = self.settle_begun(step, state, network).await? {
                     return Ok(how);
                 }
             }

@@ -59,6 +59,23 @@ async fn a_webhook_with_on_unknown_retry_is_repeated() {
 }
 
 /// BigPanda with these activities, whose comments always succeed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_settled_also_when_its_snapshot_is_stale_by_now() {
+    let target = Target::start();
+    let world = World::new(RULES, &target);
+    world.left(WEBHOOK, in_flight()).await;
+    let running = world.start().await;
+    let right = Owned::new(0);
+    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    // The second snapshot is later and another episode, so the first one begins nothing any more.
+    let records = [incident("a", "oozie", 5, 10), incident("a", "oozie", 50, 60)];
+    running.say.send(Feed::Records(Written::new(&right, 0, &records))).unwrap();
+    running.committed(0, 2).await;
+    assert_eq!(running.story(WEBHOOK).await, ["INTENT", "ATTEMPT 1", "OUTCOME unknown", "OUTCOME held"]);
+    assert_eq!(running.story("a/-/50/oozie/announce").await, ["INTENT", "ATTEMPT 1", "OUTCOME succeeded"]);
+    assert_eq!(target.calls().len(), 1);
+}
+
 fn bigpanda(activities: &'static str) -> Target {
     Target::replying(move |call: &Call| {
         if call.path.contains("/activities") { (200, activities.to_owned()) } else { (204, String::new()) }
