@@ -5,6 +5,8 @@
 //! local HTTP target with every step durable; the fsyncs of the ledger stand beside the figures.
 //! `cargo bench --bench pipeline -- 100000` sets the number of records.
 
+#![expect(clippy::cast_precision_loss, reason = "figures for people: four digits are enough")]
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;

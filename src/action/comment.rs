@@ -22,6 +22,8 @@ use crate::yaml::Reader;
 const PER_PAGE: u32 = 100;
 /// Pages looked through; an incident with more activities is left to a person.
 const PAGES_MAX: u32 = 20;
+/// How much of a comment stands in a preview.
+const PREVIEW_CHARS: usize = 200;
 /// How long a comment may take to appear among the activities.
 const APPEARS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -45,7 +47,9 @@ pub(crate) fn read(reader: &Reader<'_, '_>, scope: Scope, surroundings: &Surroun
 
 impl Action for Comment {
     fn preview(&self, context: &Context) -> Result<String, RenderError> {
-        self.text.render(context).map(|text| format!("comment on incident {}: {text}", context.incident().id))
+        let text = self.text.render(context)?;
+        let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(PREVIEW_CHARS).collect();
+        Ok(format!("comment on incident {}: {line}", context.incident().id))
     }
 
     fn secret_names(&self) -> Vec<String> {
@@ -72,7 +76,7 @@ impl Action for Comment {
                 Ok(request) => {
                     let result = network.http().send(request).await;
                     refused(&result, bigpanda);
-                    judge(result, Repeat::Doubles, |status| (200..300).contains(&status))
+                    network.scrubbed(judge(result, Repeat::Doubles, |status| (200..300).contains(&status)))
                 }
                 Err(reason) => Report::Retryable { reason, after: None },
             }

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::action::Secrets;
 use crate::action::bigpanda::BigPanda;
+use crate::action::{Report, Secrets};
 use crate::secret::{Secret, SecretError, Secrets as Providers};
 use crate::transport::HttpClient;
 
 /// How long a fetched secret is used before it is fetched again: a rotated one is picked up by then.
 const SECRET_KEPT: Duration = Duration::from_mins(5);
+
+/// A shorter value would blank out ordinary words, and is no secret worth the name.
+const SCRUBBED_LENGTH_MIN: usize = 4;
 
 /// What actions need to touch the world. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -72,6 +75,20 @@ impl Network {
         let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
             kept.remove(name);
+        }
+    }
+
+    /// The report without any secret in use: targets quote what they were sent, and reports are recorded.
+    pub(crate) fn scrubbed(&self, report: Report) -> Report {
+        let kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let long =
+            || kept.values().map(|(_, secret)| secret.reveal()).filter(|value| value.len() >= SCRUBBED_LENGTH_MIN);
+        let scrub = |text: String| long().fold(text, |text, value| text.replace(value, "***"));
+        match report {
+            Report::Succeeded { detail } => Report::Succeeded { detail: scrub(detail) },
+            Report::Retryable { reason, after } => Report::Retryable { reason: scrub(reason), after },
+            Report::Failed { reason } => Report::Failed { reason: scrub(reason) },
+            Report::Unknown { reason } => Report::Unknown { reason: scrub(reason) },
         }
     }
 

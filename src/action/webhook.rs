@@ -175,10 +175,10 @@ impl Action for Webhook {
             if result.as_ref().is_ok_and(|answer| matches!(answer.status, 401 | 403)) {
                 network.forget_secrets(names.iter().map(String::as_str));
             }
-            judge(result, self.repeat, |status| match self.expect_status.as_slice() {
+            network.scrubbed(judge(result, self.repeat, |status| match self.expect_status.as_slice() {
                 [] => (200..300).contains(&status),
                 expected => expected.contains(&status),
-            })
+            }))
         })
     }
 }

@@ -151,7 +151,12 @@ async fn retention_forgets_what_ended_long_ago_and_nothing_else() {
     ledger.append(story("held", 100, vec![intent(), attempt(1), held()])).await.unwrap();
     ledger.append(story("open", 100, vec![intent(), attempt(1)])).await.unwrap();
     ledger.append(story("new", 900, vec![intent(), attempt(1), succeeded()])).await.unwrap();
-    assert_eq!(ledger.expire(500).await.unwrap(), 600);
+    let (expired, appended) = tokio::join!(
+        ledger.expire(500),
+        ledger.append(story("meanwhile", 900, vec![intent(), attempt(1), succeeded()]))
+    );
+    appended.unwrap();
+    assert_eq!(expired.unwrap(), 600);
     assert_eq!(ledger.expire(500).await.unwrap(), 0);
     let mut left = BTreeSet::new();
     let mut visit = |episode: Summary| {
@@ -159,7 +164,7 @@ async fn retention_forgets_what_ended_long_ago_and_nothing_else() {
         ControlFlow::Continue(())
     };
     ledger.history(&Filter::default(), &mut visit).unwrap();
-    assert_eq!(left, ["held", "new", "open"].map(str::to_owned).into());
+    assert_eq!(left, ["held", "meanwhile", "new", "open"].map(str::to_owned).into());
     assert_eq!(ledger.state(key("old-1")).await.unwrap(), State::Absent);
 }
 

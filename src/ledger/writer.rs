@@ -3,11 +3,13 @@
 //! A write that fails in a way that may heal is repeated, on the database opened anew, until it succeeds or everybody
 //! has gone; the callers wait. Damage ends it: every later append is told so.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ledger::Health;
@@ -51,6 +53,21 @@ struct Append {
     answer: oneshot::Sender<Appended>,
 }
 
+/// What the thread turns to.
+enum Next {
+    Command(Command),
+    /// Nobody asks for anything; forgetting goes on.
+    OldWork,
+    /// Everybody has gone.
+    Closed,
+}
+
+struct Expiry {
+    before_ms: i64,
+    total: u64,
+    answer: oneshot::Sender<Result<u64, AppendError>>,
+}
+
 impl Writer {
     /// Starts the thread. It ends when the last sender is dropped and everything received is written.
     pub(crate) fn start(
@@ -65,23 +82,50 @@ impl Writer {
     }
 
     fn run(&mut self) {
-        let mut group = Vec::new();
-        while let Some(command) = self.inbox.blocking_recv() {
-            let mut next = Some(command);
-            while let Some(command) = next.take() {
-                match command {
-                    Command::Append { records, answer } => group.push(Append { records, answer }),
-                    Command::Expire { before_ms, answer } => {
-                        // Nobody left to hear it is no reason not to do it.
-                        let _ = answer.send(self.expire(before_ms));
-                    }
-                }
-                if group.len() < GROUP_MAX {
-                    next = self.inbox.try_recv().ok();
-                }
+        let mut expiries = VecDeque::new();
+        loop {
+            let first = match self.next(&expiries) {
+                Next::Command(command) => Some(command),
+                Next::OldWork => None,
+                Next::Closed => break,
+            };
+            let group = self.gather(first, &mut expiries);
+            self.write(group);
+            // One round at a time: appends do not wait until everything old is gone.
+            if let Some(expiry) = expiries.pop_front()
+                && let Some(unfinished) = self.expire(expiry)
+            {
+                expiries.push_front(unfinished);
             }
-            self.write(std::mem::take(&mut group));
         }
+    }
+
+    /// Waits for a command, unless there is old work to go on with.
+    fn next(&mut self, expiries: &VecDeque<Expiry>) -> Next {
+        if expiries.is_empty() {
+            return self.inbox.blocking_recv().map_or(Next::Closed, Next::Command);
+        }
+        match self.inbox.try_recv() {
+            Ok(command) => Next::Command(command),
+            Err(TryRecvError::Empty) => Next::OldWork,
+            Err(TryRecvError::Disconnected) => Next::Closed,
+        }
+    }
+
+    /// Takes whatever has arrived.
+    fn gather(&mut self, first: Option<Command>, expiries: &mut VecDeque<Expiry>) -> Vec<Append> {
+        let mut group = Vec::new();
+        let mut next = first;
+        while let Some(command) = next.take() {
+            match command {
+                Command::Append { records, answer } => group.push(Append { records, answer }),
+                Command::Expire { before_ms, answer } => expiries.push_back(Expiry { before_ms, total: 0, answer }),
+            }
+            if group.len() < GROUP_MAX {
+                next = self.inbox.try_recv().ok();
+            }
+        }
+        group
     }
 
     fn write(&mut self, group: Vec<Append>) {
@@ -104,16 +148,21 @@ impl Writer {
         }
     }
 
-    fn expire(&mut self, before_ms: i64) -> Result<u64, AppendError> {
-        let mut total = 0;
-        loop {
-            match self.until_written(|store| store.expire(before_ms)) {
-                Ok(Expired::Some(count)) => total += count,
-                Ok(Expired::All(count)) => return Ok(total + count),
-                Err(End::Broken(reason)) => return Err(AppendError::Broken { reason }),
-                Err(End::Abandoned) => return Err(AppendError::Closed),
+    /// Forgets some old episodes; the rest of the work, if there is any.
+    fn expire(&mut self, mut expiry: Expiry) -> Option<Expiry> {
+        let before_ms = expiry.before_ms;
+        let answer = match self.until_written(|store| store.expire(before_ms)) {
+            Ok(Expired::Some(count)) => {
+                expiry.total += count;
+                return Some(expiry);
             }
-        }
+            Ok(Expired::All(count)) => Ok(expiry.total + count),
+            Err(End::Broken(reason)) => Err(AppendError::Broken { reason }),
+            Err(End::Abandoned) => Err(AppendError::Closed),
+        };
+        // Nobody left to hear it is no reason not to have done it.
+        let _ = expiry.answer.send(answer);
+        None
     }
 
     /// Repeats `attempt` until it succeeds, the file turns out damaged, or nobody is left who could care.

@@ -86,9 +86,10 @@ pub async fn run<S: Source>(
             }
             news = work.news() => work.hear(news)?,
             () = due(revocation_due) => work.finish_revocations(),
-            feed = source.next() => work.take(feed?),
             _ = commits.tick() => work.commit(),
             _ = forgets.tick() => forget(&domain),
+            // Last: a source that always has something must not keep commits from being sent.
+            feed = source.next() => work.take(feed?),
         }
         work.go_on();
     }

@@ -16,7 +16,7 @@ pub(crate) struct Load {
 }
 
 /// Above this partitions are paused; below half of it they are resumed.
-const HIGH: Load = Load { batches: 8, batch_bytes: 8 << 20, jobs: 1024, job_bytes: 8 << 20, open: 8192 };
+const HIGH: Load = Load { batches: 8, batch_bytes: 4 << 20, jobs: 1024, job_bytes: 8 << 20, open: 8192 };
 
 /// Whether records flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -120,3 +120,13 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(target.calls().len(), 1);
     assert_eq!(reason(&running.state(KEY).await), "HTTP 302: ok");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ipv6_address_is_never_dialled() {
+    let target = Target::start();
+    let mut world = World::new(RULES, &target);
+    world.rules = RULES.replace("TARGET", "http://[::1]:1");
+    let running = one(&world).await;
+    let state = running.state(KEY).await;
+    assert!(reason(&state).contains("IPv4 only"), "{}", reason(&state));
+}
