@@ -225,6 +225,11 @@ impl Partition {
         }
     }
 
+    /// Whether the question is one that may have no offset for an answer.
+    pub(crate) fn asks_for_a_time(&self) -> bool {
+        matches!(self.wants_offset(), Some(OffsetSpec::Timestamp(_)))
+    }
+
     /// The leader's answer to [`Partition::wants_offset`], without an error.
     pub(crate) fn listed(&mut self, found: Option<Position>, reset: AutoOffsetReset, now_ms: i64) -> Vec<Effect> {
         match (self.stage.clone(), found) {

@@ -68,6 +68,7 @@ impl Engine {
             self.note(name);
             ownerships.push(ownership);
         }
+        self.want_leaders();
         tracing::info!(generation = %assigned.generation, added = assigned.added.len(), all = assigned.all.len(), "partitions assigned");
         if self.closing.is_none() {
             self.shared.queues.push_event(Event::Assigned { partitions: ownerships });

@@ -244,7 +244,15 @@ impl Engine {
                 }
             }
         }
+        self.want_leaders();
         self.note_all();
+    }
+
+    /// A partition that is ours and that the metadata does not know yet was seen by another member first (fault G20).
+    fn want_leaders(&self) {
+        if self.partitions.values().any(|partition| partition.leader.is_none()) {
+            self.cluster.request_refresh();
+        }
     }
 
     fn topic_was_recreated(&mut self, topic: &Arc<str>) {

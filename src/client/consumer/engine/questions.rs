@@ -181,6 +181,11 @@ impl Engine {
                     partition.committed(found, reset, now_ms);
                     Vec::new()
                 }
+                Question::Start(_) | Question::Range(_) if found.is_none() && !partition.asks_for_a_time() => {
+                    // A log without a start or an end is no answer; asking again at once would be a storm.
+                    partition.failed("the leader named no offset".to_owned(), now, random());
+                    Vec::new()
+                }
                 Question::Start(_) | Question::Range(_) => partition.listed(found, reset, now_ms),
                 Question::Epoch(_) => partition.validated(found),
             },
