@@ -5,6 +5,8 @@
 //! fields are only ever appended. The bytes are those of other members, so every read is checked, and
 //! [`Subscription::decode_tolerant`] makes of any bytes a member that the leader can work with.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -70,7 +72,7 @@ impl Subscription {
         }
         put_nullable_bytes(&mut out, self.user_data.as_ref());
         put_partitions(&mut out, &self.owned);
-        out.put_i32(self.generation.map_or(-1, |g| g.get()));
+        out.put_i32(self.generation.map_or(-1, Generation::get));
         match &self.rack {
             Some(rack) if fits(rack) => put_string(&mut out, rack),
             Some(_) | None => out.put_i16(-1),
@@ -153,7 +155,7 @@ impl StickyUserData {
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         put_partitions(&mut out, &self.previous);
-        out.put_i32(self.generation.map_or(-1, |g| g.get()));
+        out.put_i32(self.generation.map_or(-1, Generation::get));
         out.freeze()
     }
 
@@ -169,7 +171,7 @@ impl StickyUserData {
 /// The user data of "cooperative-sticky": the generation alone.
 pub fn cooperative_user_data(generation: Option<Generation>) -> Bytes {
     let mut out = BytesMut::with_capacity(4);
-    out.put_i32(generation.map_or(-1, |g| g.get()));
+    out.put_i32(generation.map_or(-1, Generation::get));
     out.freeze()
 }
 
@@ -203,7 +205,9 @@ fn put_partitions(out: &mut BytesMut, list: &[TopicPartition]) {
         numbers.sort_unstable();
         put_string(out, topic);
         out.put_i32(count(numbers.len()));
-        numbers.into_iter().for_each(|n| out.put_i32(n));
+        for number in numbers {
+            out.put_i32(number);
+        }
     }
 }
 

@@ -212,7 +212,9 @@ impl Board {
     fn still_claimed_by_others(&self) -> BTreeSet<Slot> {
         let mut claimants: BTreeMap<Slot, Vec<usize>> = BTreeMap::new();
         for (m, slots) in self.claimed.iter().enumerate() {
-            slots.iter().for_each(|slot| claimants.entry(*slot).or_default().push(m));
+            for slot in slots {
+                claimants.entry(*slot).or_default().push(m);
+            }
         }
         let holds = |m: usize, (t, p): Slot| self.held[m].get(&t).is_some_and(|numbers| numbers.contains(&p));
         let safe = |slot: &Slot, claimants: &[usize]| match self.owner.get(slot) {

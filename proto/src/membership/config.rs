@@ -46,7 +46,7 @@ impl MembershipConfig {
             group_instance_id: None,
             client_rack: None,
             session_timeout: Duration::from_secs(45),
-            rebalance_timeout: Duration::from_secs(300),
+            rebalance_timeout: Duration::from_mins(5),
             heartbeat_interval: Duration::from_secs(3),
             fence_margin: Duration::from_millis(4_500),
             request_timeout: Duration::from_secs(30),

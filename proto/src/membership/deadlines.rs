@@ -51,14 +51,14 @@ impl Membership {
         let can_ask = |kind| matches!(self.coordinator, Coordinator::Known(_)) && !self.asks.is_pending(kind);
         match &self.state {
             State::Unjoined(Wake::At(at), _) => Some(*at),
-            State::PreparingRebalance(Preparing::Revoking(revocation), _) => Some(revocation.deadline),
+            State::PreparingRebalance(Preparing::Revoking(revocation), _)
+            | State::Leaving(Leaving::Revoking { revocation, .. }) => Some(revocation.deadline),
             State::PreparingRebalance(Preparing::Joining { not_before }, _) => {
                 can_ask(AskKind::Join).then_some(*not_before)
             }
             State::CompletingRebalance(Completing::Describing { not_before, .. }) => {
                 (!self.asks.is_pending(AskKind::DescribeTopics)).then_some(*not_before)
             }
-            State::Leaving(Leaving::Revoking { revocation, .. }) => Some(revocation.deadline),
             State::Leaving(Leaving::Sending { deadline, not_before, .. }) => {
                 let due = can_ask(AskKind::Leave).then_some(*not_before);
                 Some(due.map_or(*deadline, |at| at.min(*deadline)))

@@ -139,7 +139,7 @@ impl Membership {
 
     pub(super) fn on_joined(&mut self, now: Instant, pending: &Pending, answer: JoinAnswer) {
         match Verdict::of(answer.error) {
-            Verdict::Accepted => self.accept_join(now, pending, answer),
+            Verdict::Accepted => self.accept_join(now, answer),
             Verdict::MemberIdRequired => {
                 self.member_id = answer.member_id;
                 self.join_again(now, RebalanceReason::MemberIdAssigned);
@@ -159,18 +159,19 @@ impl Membership {
         }
     }
 
-    fn accept_join(&mut self, now: Instant, pending: &Pending, answer: JoinAnswer) {
+    fn accept_join(&mut self, now: Instant, answer: JoinAnswer) {
         let chosen = answer.protocol_name.as_deref().unwrap_or("");
         let Some(kind) = AssignorKind::from_name(chosen).filter(|kind| self.config.assignors.contains(kind)) else {
             return self.fatal(FatalCause::UnknownAssignor(chosen.to_owned()));
         };
         self.coordinator_backoff.reset();
         self.join_backoff.reset();
-        self.liveness.joined(pending.sent_at, answer.generation != self.generation);
+        self.liveness.joined(answer.generation != self.generation);
         self.assignor = Some(kind);
         self.generation = answer.generation;
         self.member_id = answer.member_id;
-        self.next_heartbeat = now + self.config.heartbeat_interval;
+        // The new generation is heard of at once; the join itself proves nothing of the session.
+        self.next_heartbeat = now;
         // A heartbeat of the old generation would only be told so.
         self.asks.cancel(AskKind::Heartbeat);
         let leads = answer.leader == self.member_id && !answer.skip_assignment;

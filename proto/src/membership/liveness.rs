@@ -18,7 +18,7 @@ pub(super) struct Liveness {
     acknowledged: Option<Instant>,
     /// When the last request was sent whose answer proves that no rebalance or sync was waiting for us.
     settled: Option<Instant>,
-    /// When the last heartbeat was sent that was answered with REBALANCE_IN_PROGRESS.
+    /// When the last heartbeat was sent that was answered with `REBALANCE_IN_PROGRESS`.
     rebalancing: Option<Instant>,
 }
 
@@ -49,16 +49,16 @@ impl Liveness {
         }
     }
 
-    /// A heartbeat of that moment was answered with REBALANCE_IN_PROGRESS: alive (fault G2), but the clock runs.
+    /// A heartbeat of that moment was answered with `REBALANCE_IN_PROGRESS`: alive (fault G2), but the clock runs.
     pub(super) fn heartbeat_during_rebalance(&mut self, sent_at: Instant) {
         self.acknowledged = self.acknowledged.max(Some(sent_at));
         self.rebalancing = self.rebalancing.max(Some(sent_at));
     }
 
-    /// A join of that moment was accepted. The round ended after the last heartbeat that saw it going on; a join that
-    /// came back with the generation we had proves nothing.
-    pub(super) fn joined(&mut self, sent_at: Instant, new_generation: bool) {
-        self.acknowledged = self.acknowledged.max(Some(sent_at));
+    /// A join was accepted. The round ended after the last heartbeat that saw it going on; a join that came back with
+    /// the generation we had proves nothing. It proves nothing of the session either: to a join that is repeated after
+    /// the round the coordinator repeats its answer, and the session goes on running from the end of the round.
+    pub(super) fn joined(&mut self, new_generation: bool) {
         if new_generation {
             self.settled = self.settled.max(self.rebalancing.take());
         }

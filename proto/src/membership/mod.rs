@@ -334,7 +334,7 @@ impl Membership {
         now + self.join_backoff.next(random)
     }
 
-    /// The next number of a SplitMix64 sequence.
+    /// The next number of a `SplitMix64` sequence.
     fn random(&mut self) -> u64 {
         self.entropy = self.entropy.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.entropy;

@@ -25,6 +25,11 @@ fn tps(partitions: &[i32]) -> Vec<TopicPartition> {
     partitions.iter().map(|p| tp(*p)).collect()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a clock has to start somewhere; it is moved by hand from there")]
+fn start() -> Instant {
+    Instant::now()
+}
+
 fn config(assignor: AssignorKind) -> MembershipConfig {
     MembershipConfig {
         assignors: vec![assignor],
@@ -51,7 +56,7 @@ fn joined(error: ErrorCode, generation: i32) -> Answer {
 
 impl Rig {
     fn new(config: MembershipConfig) -> Self {
-        let now = Instant::now();
+        let now = start();
         let mut rig = Self { machine: Membership::new(config, now), now, outputs: Vec::new() };
         rig.collect();
         rig
@@ -139,6 +144,7 @@ impl Rig {
         let Answer::Joined(mut answer) = joined(ErrorCode::None, generation) else { unreachable!() };
         answer.protocol_name = Some(ask.protocols[0].0.into());
         self.give(Input::Answered(ask.call.id, Answer::Joined(answer)));
+        self.answer_heartbeat(ErrorCode::None);
     }
 
     fn answer_sync(&mut self, partitions: &[i32]) {
@@ -529,4 +535,23 @@ fn what_was_claimed_and_lost_before_the_sync_is_let_go_in_another_round() {
     rig.answer_sync(&[]);
     let claim = Subscription::decode(&rig.join_ask().protocols[0].1).unwrap();
     assert_eq!(claim.owned, []);
+}
+
+#[test]
+fn a_join_that_was_repeated_proves_nothing_of_the_session() {
+    let mut rig = Rig::stable(config(AssignorKind::CooperativeSticky), &[0]);
+    rig.pass(SECOND);
+    let heard_of = rig.now;
+    rig.answer_heartbeat(ErrorCode::RebalanceInProgress);
+    let first = rig.join_ask();
+    rig.pass(5 * SECOND);
+    rig.give(Input::Answered(first.call.id, Answer::Failed(AskFailure::Disconnected("reset".into()))));
+    rig.pass(SECOND);
+    rig.outputs.retain(|o| matches!(o, Output::FindCoordinator(_)));
+    rig.find_coordinator();
+    let again = rig.join_ask();
+    let Answer::Joined(mut answer) = joined(ErrorCode::None, 2) else { unreachable!() };
+    answer.protocol_name = Some("cooperative-sticky".into());
+    rig.give(Input::Answered(again.call.id, Answer::Joined(answer)));
+    assert_eq!(rig.machine.fenced_after(), Some(heard_of + 9 * SECOND), "the last heartbeat that was answered");
 }

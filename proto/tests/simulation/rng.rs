@@ -1,6 +1,6 @@
 //! The one source of chance in a run: everything follows from the seed.
 
-/// A SplitMix64 sequence.
+/// A `SplitMix64` sequence.
 pub(crate) struct Rng(u64);
 
 impl Rng {

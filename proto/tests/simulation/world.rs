@@ -19,8 +19,8 @@ use crate::rng::Rng;
 
 const TOPIC: &str = "t";
 /// How long faults happen, and how long the group then has to deliver and commit everything.
-const STORM: Duration = Duration::from_secs(60);
-const CALM: Duration = Duration::from_secs(60);
+const STORM: Duration = Duration::from_mins(1);
+const CALM: Duration = Duration::from_mins(1);
 
 /// Which request of which process an answer belongs to.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ enum Request {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Arrive { broker: BrokerId, to: ReplyTo, request: Request },
+    Arrive { broker: BrokerId, on: Connection, to: ReplyTo, request: Request },
     Answer { to: ReplyTo, reply: Reply },
     Tick { slot: usize, incarnation: u64 },
     Work { slot: usize, incarnation: u64 },
@@ -78,6 +78,27 @@ struct Held {
     revoking: bool,
 }
 
+/// Which connection a request came on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Connection {
+    line: usize,
+    number: u64,
+}
+
+/// Connections for one purpose, one after the other. Requests arrive in order; what had not arrived when its connection
+/// was given up never does.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    number: u64,
+    last_arrival: Instant,
+}
+
+impl Line {
+    fn renew(&mut self, now: Instant) {
+        *self = Self { number: self.number + 1, last_arrival: now };
+    }
+}
+
 /// A commit that waits for its answer, until that moment.
 struct Commit {
     id: u64,
@@ -93,8 +114,8 @@ struct Process {
     identity: (Generation, Arc<str>),
     paused_until: Instant,
     tick_at: Option<Instant>,
-    /// Arrival of the last request per connection: heartbeat, join, commit.
-    lines: [Instant; 3],
+    /// The connections for heartbeats, joins and commits.
+    lines: [Line; 3],
     commit_under_way: Option<Commit>,
     offsets_under_way: Option<(u64, Instant)>,
 }
@@ -109,6 +130,8 @@ pub(crate) struct World {
     events: BTreeMap<u64, Event>,
     processes: Vec<Option<Process>>,
     assignor: AssignorKind,
+    heartbeat_interval: Duration,
+    request_timeout: Duration,
     coordinator: Coordinator,
     coordinator_at: BrokerId,
     loading_until: Instant,
@@ -123,12 +146,19 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let start = Instant::now();
+        let start = origin();
         let kinds = [AssignorKind::Range, AssignorKind::Sticky, AssignorKind::CooperativeSticky];
-        let assignor = kinds[if rng.per_mille(500) { 2 } else { usize::try_from(rng.range(0, 3)).unwrap() }];
-        let members = usize::try_from(rng.range(2, 5)).unwrap();
-        let partitions = usize::try_from(rng.range(1, 7)).unwrap();
+        let assignor =
+            kinds[if rng.per_mille(500) { 2 } else { usize::try_from(rng.range(0, 3)).expect("a small number") }];
+        let members = usize::try_from(rng.range(2, 5)).expect("a small number");
+        let partitions = usize::try_from(rng.range(1, 7)).expect("a small number");
+        let heartbeat_interval = Duration::from_millis(
+            [200, 1_000, 1_000, 1_000][usize::try_from(rng.range(0, 4)).expect("a small number")],
+        );
+        let request_timeout = Duration::from_millis(rng.range(1_000, 5_000));
         let mut world = Self {
+            heartbeat_interval,
+            request_timeout,
             seed,
             rng,
             start,
@@ -213,7 +243,11 @@ impl World {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Arrive { broker, to, request } => self.arrive(broker, to, request),
+            Event::Arrive { broker, on, to, request } => {
+                if self.still_stands(on, &to) {
+                    self.arrive(broker, to, request);
+                }
+            }
             Event::Answer { ref to, ref reply } => {
                 let (slot, incarnation) = (to.slot, to.incarnation);
                 if self.process(slot, incarnation, &event).is_some() {
@@ -263,8 +297,8 @@ impl World {
             session_timeout: Duration::from_secs(6),
             fence_margin: Duration::from_millis(600),
             rebalance_timeout: Duration::from_secs(10),
-            heartbeat_interval: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(2),
+            heartbeat_interval: self.heartbeat_interval,
+            request_timeout: self.request_timeout,
             leave_timeout: Duration::from_secs(3),
             assignors: vec![self.assignor],
             seed: self.rng.next(),
@@ -279,12 +313,12 @@ impl World {
             identity: (Generation::NONE, Arc::from("")),
             paused_until: self.now,
             tick_at: None,
-            lines: [self.now; 3],
+            lines: [Line { number: 0, last_arrival: self.now }; 3],
             commit_under_way: None,
             offsets_under_way: None,
         });
         self.act(slot);
-        let count = i32::try_from(self.log.len()).unwrap();
+        let count = i32::try_from(self.log.len()).expect("a small number");
         let (delay, work) = (self.millis(0, 3_000), self.millis(0, 500));
         self.at(delay, Event::Topics { slot, incarnation, count });
         self.at(work, Event::Work { slot, incarnation });
@@ -326,7 +360,7 @@ impl World {
                 self.send(slot, 0, ask.call.coordinator, Token::Ask(ask.call.id), Request::Leave(ask));
             }
             Output::DescribeTopics(ask) => {
-                let count = i32::try_from(self.log.len()).unwrap();
+                let count = i32::try_from(self.log.len()).expect("a small number");
                 let lost = self.stormy() && self.rng.per_mille(50);
                 let answer =
                     if lost { Answer::Failed(AskFailure::TimedOut) } else { Answer::TopicsDescribed(counts(count)) };
@@ -367,8 +401,8 @@ impl World {
         };
         let now = self.now;
         let process = self.processes[slot].as_mut().expect("a live process acts");
-        process.lines[0] = now;
-        process.lines[1] = now;
+        process.lines[0].renew(now);
+        process.lines[1].renew(now);
         self.at(delay, Event::Answer { to, reply: Reply::Machine(reply) });
     }
 
@@ -379,21 +413,22 @@ impl World {
         let delay = if stormy && self.rng.per_mille(30) { self.millis(500, 5_000) } else { self.millis(1, 30) };
         let now = self.now;
         let process = self.processes[slot].as_mut().expect("a live process acts");
-        let arrival = process.lines[line].max(now + delay);
-        process.lines[line] = arrival;
-        if stormy && self.rng.per_mille(20) {
-            let broken = match &to.token {
+        let arrival = process.lines[line].last_arrival.max(now + delay);
+        process.lines[line].last_arrival = arrival;
+        let on = Connection { line, number: process.lines[line].number };
+        let broken = stormy && self.rng.per_mille(20);
+        let swallowed = stormy && self.rng.per_mille(if broken { 500 } else { 20 });
+        if broken {
+            let reply = match &to.token {
                 Token::Ask(_) => Reply::Machine(Answer::Failed(AskFailure::Disconnected("reset".into()))),
                 Token::Commit(_) | Token::Offsets(_) => Reply::Unavailable,
             };
-            self.at(delay, Event::Answer { to: to.clone(), reply: broken });
-            if self.rng.per_mille(500) {
-                return;
-            }
-        } else if stormy && self.rng.per_mille(20) {
+            self.at_moment(arrival, Event::Answer { to: to.clone(), reply });
+        }
+        if swallowed {
             return;
         }
-        self.at_moment(arrival, Event::Arrive { broker, to, request });
+        self.at_moment(arrival, Event::Arrive { broker, on, to, request });
     }
 
     fn send_replies(&mut self, replies: Replies) {
@@ -416,6 +451,14 @@ impl World {
             let at = due.max(self.now);
             self.coordinator_tick = Some(at);
             self.at_moment(at, Event::Coordinator);
+        }
+    }
+
+    /// A process that died may have sent before.
+    fn still_stands(&self, on: Connection, to: &ReplyTo) -> bool {
+        match &self.processes[to.slot] {
+            Some(process) if process.incarnation == to.incarnation => process.lines[on.line].number == on.number,
+            Some(_) | None => true,
         }
     }
 
@@ -477,8 +520,9 @@ impl World {
             if offset < before {
                 self.fail(&format!("member {slot} moved the commit of {partition} back from {before} to {offset}"));
             }
-            let log = &self.log[usize::try_from(partition.partition).unwrap()];
-            if let Some(missed) = log[..usize::try_from(offset).unwrap()].iter().position(|done| !done) {
+            let log = &self.log[usize::try_from(partition.partition).expect("a small number")];
+            if let Some(missed) = log[..usize::try_from(offset).expect("a small number")].iter().position(|done| !done)
+            {
                 self.fail(&format!(
                     "member {slot} committed {partition} at {offset}, but {missed} was never delivered"
                 ));
@@ -563,16 +607,16 @@ impl World {
 
     /// The guard, then a few records of every partition, then perhaps a commit.
     fn work(&mut self, slot: usize, incarnation: u64) {
-        let (now, batch) = (self.now, i64::try_from(self.rng.range(1, 6)).unwrap());
+        let (now, batch) = (self.now, i64::try_from(self.rng.range(1, 6)).expect("a small number"));
         let process = self.processes[slot].as_mut().expect("looked up");
         let owned: Vec<TopicPartition> = process.held.keys().filter(|p| owns(process, p, now)).cloned().collect();
         for partition in owned {
             let held = process.held.get_mut(&partition).expect("listed above");
-            let log = &mut self.log[usize::try_from(partition.partition).unwrap()];
+            let log = &mut self.log[usize::try_from(partition.partition).expect("a small number")];
             let Some(position) = held.position.filter(|_| !held.revoking) else { continue };
-            let next = (position + batch).min(i64::try_from(log.len()).unwrap());
+            let next = (position + batch).min(i64::try_from(log.len()).expect("a small number"));
             for offset in position..next {
-                log[usize::try_from(offset).unwrap()] = true;
+                log[usize::try_from(offset).expect("a small number")] = true;
             }
             held.position = Some(next);
         }
@@ -616,6 +660,9 @@ impl World {
         if offsets.is_empty() {
             return;
         }
+        if process.commit_under_way.is_some() {
+            process.lines[2].renew(now);
+        }
         self.numbered += 1;
         let id = self.numbered;
         let until = now + Duration::from_secs(6);
@@ -640,7 +687,7 @@ impl World {
         if !self.stormy() {
             return;
         }
-        let slot = usize::try_from(self.rng.range(0, self.processes.len() as u64)).unwrap();
+        let slot = usize::try_from(self.rng.range(0, self.processes.len() as u64)).expect("a small number");
         match self.rng.range(0, 7) {
             0 => {
                 self.processes[slot] = None;
@@ -687,7 +734,7 @@ impl World {
             return;
         }
         self.log.push(Vec::new());
-        let count = i32::try_from(self.log.len()).unwrap();
+        let count = i32::try_from(self.log.len()).expect("a small number");
         for slot in 0..self.processes.len() {
             let delay = self.millis(10, 5_000);
             if let Some(incarnation) = self.processes[slot].as_ref().map(|p| p.incarnation) {
@@ -717,9 +764,9 @@ impl World {
             if let Some(missed) = log.iter().position(|done| !done) {
                 self.fail(&format!("offset {missed} of partition {partition} was never delivered; {}", self.states()));
             }
-            let name = TopicPartition::new(TOPIC, i32::try_from(partition).unwrap());
+            let name = TopicPartition::new(TOPIC, i32::try_from(partition).expect("a small number"));
             let committed = self.coordinator.committed.get(&name).copied().unwrap_or(0);
-            if committed != i64::try_from(log.len()).unwrap() {
+            if committed != i64::try_from(log.len()).expect("a small number") {
                 self.fail(&format!("{name} is committed at {committed} of {}; {}", log.len(), self.states()));
             }
         }
@@ -737,6 +784,14 @@ impl World {
         });
         shown.collect::<Vec<_>>().join(", ")
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a virtual clock has to start somewhere; what matters is counted from there"
+)]
+fn origin() -> Instant {
+    Instant::now()
 }
 
 /// What `Ownership::check` of the client comes to.
