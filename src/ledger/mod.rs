@@ -171,6 +171,22 @@ impl Ledger {
         self.read(Store::unfinished).await
     }
 
+    /// The episodes of one incident that have no terminal entry.
+    pub async fn unfinished_of(&self, incident: String) -> Result<Vec<Summary>, LedgerError> {
+        self.read(move |store| {
+            let mut open = Vec::new();
+            let filter = Filter { incident: Some(incident), ..Filter::default() };
+            store.history(&filter, &mut |episode| {
+                if !episode.state.is_terminal() {
+                    open.push(episode);
+                }
+                std::ops::ControlFlow::Continue(())
+            })?;
+            Ok(open)
+        })
+        .await
+    }
+
     /// The entries of one episode, oldest first.
     pub async fn entries(&self, key: EpisodeKey) -> Result<Vec<Record>, LedgerError> {
         self.read(move |store| store.entries(&key)).await

@@ -9,9 +9,8 @@ use tokio::time::Instant;
 use crate::condition::Match;
 use crate::dead_letter::DeadLetter;
 use crate::incident::{Incident, ParseError};
-use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::{Batch, Right};
-use crate::pipeline::newest::Newest;
+use crate::pipeline::run::Shared;
 
 /// What became of a batch.
 pub(crate) struct Decided<R> {
@@ -34,12 +33,12 @@ pub(crate) enum Open {
     Malformed(DeadLetter),
 }
 
-/// A record that matched, copied out of its batch.
+/// A record that matched, or that has to settle what was left open of its incident, copied out of its batch.
 pub(crate) struct Candidate {
     pub(crate) offset: Offset,
     pub(crate) incident: Arc<str>,
     pub(crate) updated_on: Option<i64>,
-    pub(crate) matched: Match,
+    pub(crate) matched: Option<Match>,
     pub(crate) value: Vec<u8>,
 }
 
@@ -53,7 +52,7 @@ impl Open {
 }
 
 /// Decides every record of a batch.
-pub(crate) fn decide<B: Batch>(batch: &B, assignment: u64, domain: &Domain, newest: &Newest) -> Decided<B::Right> {
+pub(crate) fn decide<B: Batch>(batch: &B, assignment: u64, shared: &Shared) -> Decided<B::Right> {
     let mut decided = Decided {
         right: batch.right().clone(),
         assignment,
@@ -65,27 +64,32 @@ pub(crate) fn decide<B: Batch>(batch: &B, assignment: u64, domain: &Domain, newe
         arrived: Instant::now(),
         open: Vec::new(),
     };
-    let now = domain.now_s();
+    let now = shared.domain.now_s();
     batch.each(&mut |record| {
         decided.records += 1;
-        decided.open.extend(judge(&record, batch.right(), domain, newest, now));
+        decided.open.extend(judge(&record, batch.right(), shared, now));
     });
     decided
 }
 
-fn judge<R: Right>(record: &Record<'_>, right: &R, domain: &Domain, newest: &Newest, now: i64) -> Option<Open> {
+fn judge<R: Right>(record: &Record<'_>, right: &R, shared: &Shared, now: i64) -> Option<Open> {
     let value = record.value.unwrap_or_default();
-    let incident = match Incident::parse_within(value, &domain.incident_limits) {
+    let incident = match Incident::parse_within(value, &shared.domain.incident_limits) {
         Ok(incident) => incident,
         Err(error) => return Some(Open::Malformed(letter(record, right, &error))),
     };
-    let Some(matched) = domain.conditions.decide(&incident, now).matched else {
-        newest.unmatched(&incident.id, incident.updated_on);
-        return None;
-    };
+    let matched = shared.domain.conditions.decide(&incident, now).matched;
+    if matched.is_none() {
+        shared.newest.unmatched(&incident.id, incident.updated_on);
+        if !shared.left.contains(&incident.id) {
+            return None;
+        }
+    }
     let id: Arc<str> = Arc::from(&*incident.id);
     // Also a snapshot that is stale already: what a former process began for it has to be settled before its offset is done.
-    newest.matched(&id, incident.updated_on);
+    if matched.is_some() {
+        shared.newest.matched(&id, incident.updated_on);
+    }
     Some(Open::Matched(Candidate {
         offset: record.offset,
         incident: id,

@@ -97,9 +97,7 @@ async fn work_off<B: Batch>(
 ) {
     while let Some(ask) = inbox.recv().await {
         let news = match ask {
-            Ask::Decide { assignment, batch } => {
-                News::Decided(decide(&batch, assignment, &shared.domain, &shared.newest))
-            }
+            Ask::Decide { assignment, batch } => News::Decided(decide(&batch, assignment, &shared)),
             Ask::PassedOver { partition, assignment, to } => News::PassedOver { partition, assignment, to },
         };
         if tell.send(news).is_err() {

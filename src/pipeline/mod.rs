@@ -12,6 +12,8 @@ mod domain;
 mod feed;
 mod guard;
 mod kafka;
+mod left;
+mod left_over;
 mod letters;
 mod newest;
 mod observe;
@@ -19,6 +21,7 @@ mod order;
 mod partition;
 mod pressure;
 mod run;
+mod settle;
 mod work;
 
 use std::sync::Arc;
@@ -31,6 +34,7 @@ use crate::ledger::Health;
 pub use crate::pipeline::domain::{Domain, Executor, Limits, wall_clock_ms};
 pub use crate::pipeline::feed::{Batch, Commit, CommitFailed, Control, Feed, NotOurs, Right, Source, SourceError};
 pub use crate::pipeline::kafka::KafkaSource;
+use crate::pipeline::left::Left;
 use crate::pipeline::observe::Halt;
 pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};
 use crate::pipeline::work::Work;
@@ -68,10 +72,10 @@ pub async fn run<S: Source>(
     domain: Arc<Domain>,
     stop: CancellationToken,
 ) -> Result<Drained, PipelineError> {
-    note_unfinished(&domain).await?;
+    let left = unfinished(&domain).await?;
     let limits = domain.limits;
     let mut health = domain.ledger.health();
-    let mut work: Work<S> = Work::new(source.control(), Arc::clone(&domain));
+    let mut work: Work<S> = Work::new(source.control(), Arc::clone(&domain), left);
     let mut commits = interval(limits.commit_interval.max(Duration::from_millis(10)));
     commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut forgets = interval(FORGETS_EVERY);
@@ -127,16 +131,18 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// What an earlier process left: told once, dealt with when its records are read again.
-async fn note_unfinished(domain: &Domain) -> Result<(), PipelineError> {
+/// What an earlier process left: told once, dealt with when a record of its incident is read.
+async fn unfinished(domain: &Domain) -> Result<Left, PipelineError> {
+    let left = Left::default();
     let unfinished = domain.ledger.unfinished().await.map_err(|error| PipelineError::Broken(error.to_string()))?;
     for episode in &unfinished {
         tracing::warn!(
             episode = %episode.key, state = episode.state.name(), attempts = episode.state.attempts(),
-            "left unfinished by an earlier process; dealt with when its record is read again"
+            "left unfinished by an earlier process; dealt with when a record of its incident is read"
         );
+        left.add(Arc::from(episode.key.incident.as_str()));
     }
-    Ok(())
+    Ok(left)
 }
 
 fn ledger_health(domain: &Domain, writer_lives: bool, health: &Health) -> Result<(), PipelineError> {

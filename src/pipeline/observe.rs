@@ -83,6 +83,8 @@ pub enum IncidentEnd {
     AlreadyDone,
     /// A later snapshot of the incident was seen.
     Stale,
+    /// It matched nothing; what an earlier process had left open of it was settled.
+    Settled,
     /// Nothing was done because of shadow mode.
     Shadow,
     /// Not finished here: the partition or the process is going away.
@@ -98,6 +100,7 @@ impl IncidentEnd {
             Self::Held => "held",
             Self::AlreadyDone => "already_done",
             Self::Stale => "stale",
+            Self::Settled => "settled",
             Self::Shadow => "shadow",
             Self::Dropped => "dropped",
         }

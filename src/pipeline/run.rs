@@ -14,26 +14,30 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{Network, OnUnknown, Reconciled, Report, Retries, Task};
+use crate::action::{Network, Report, Retries, Task};
 use crate::condition::Match;
 use crate::incident::Incident;
-use crate::ledger::{AppendError, Attempt, Entry, Intent, LedgerError, Origin, Outcome, Record, State, Terminal};
+use crate::ledger::{
+    AppendError, Attempt, Entry, EpisodeKey, Intent, LedgerError, Origin, Outcome, Record, State, Terminal,
+};
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
 use crate::pipeline::guard::{Interrupt, Passed, ours, pass, pause, unless_stopped};
+use crate::pipeline::left::Left;
 use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
 use crate::pipeline::order;
 use crate::plan::{Next, Plan, Step, Tally, next};
 
 /// Wait before an unreadable ledger is asked again.
-const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A matched record on its way.
 pub(crate) struct Job<R> {
     pub(crate) incident: Arc<str>,
     pub(crate) updated_on: Option<i64>,
-    pub(crate) matched: Match,
+    /// `None`: it matches nothing, but something of its incident was left open.
+    pub(crate) matched: Option<Match>,
     pub(crate) value: Vec<u8>,
     pub(crate) offset: Offset,
     pub(crate) right: R,
@@ -46,6 +50,11 @@ pub(crate) struct Job<R> {
 impl<R: Right> Job<R> {
     pub(crate) fn partition(&self) -> &TopicPartition {
         self.right.partition()
+    }
+
+    /// The name of the condition that matched, for logs and metrics.
+    pub(crate) fn condition(&self) -> &str {
+        self.matched.as_ref().map_or("none", |matched| matched.condition.name.as_str())
     }
 }
 
@@ -63,6 +72,7 @@ impl<R> order::Job for Job<R> {
 pub(crate) struct Shared {
     pub(crate) domain: Arc<Domain>,
     pub(crate) newest: Newest,
+    pub(crate) left: Left,
     pub(crate) actions: Semaphore,
 }
 
@@ -72,11 +82,12 @@ pub(crate) async fn run<R: Right>(job: &Job<R>, shared: &Shared) -> Result<Incid
     let ended = std::panic::AssertUnwindSafe(run.record()).catch_unwind().await;
     let ended =
         ended.unwrap_or_else(|_| Err(Interrupt::Broken("an incident's task panicked; see the log above".to_owned())));
-    let how = match &ended {
-        Ok(how) => *how,
-        Err(_) => IncidentEnd::Dropped,
-    };
-    let condition = &job.matched.condition.name;
+    let how = *ended.as_ref().unwrap_or(&IncidentEnd::Dropped);
+    if ended.is_err() {
+        // Its record may come back to this process at a time when it matches nothing any more.
+        shared.left.add(Arc::clone(&job.incident));
+    }
+    let condition = job.condition();
     shared.domain.observer.observe(&Occurrence::IncidentEnded { condition, how, took: job.arrived.elapsed() });
     match &ended {
         Ok(how) => tracing::info!(result = how.name(), "incident dealt with"),
@@ -86,10 +97,10 @@ pub(crate) async fn run<R: Right>(job: &Job<R>, shared: &Shared) -> Result<Incid
     ended
 }
 
-struct Run<'a, R> {
-    job: &'a Job<R>,
-    shared: &'a Shared,
-    domain: &'a Domain,
+pub(crate) struct Run<'a, R> {
+    pub(crate) job: &'a Job<R>,
+    pub(crate) shared: &'a Shared,
+    pub(crate) domain: &'a Domain,
 }
 
 impl<R: Right> Run<'_, R> {
@@ -97,7 +108,15 @@ impl<R: Right> Run<'_, R> {
         let job = self.job;
         let incident = Incident::parse_within(&job.value, &self.domain.incident_limits)
             .map_err(|error| Interrupt::Broken(format!("a record that was parsed before is malformed now: {error}")))?;
-        let plan = Plan::new(incident.into_owned(), &job.matched, &self.domain.definitions);
+        let incident = incident.into_owned();
+        let Some(matched) = &job.matched else {
+            self.settle_left_over(&incident, None).await?;
+            return Ok(IncidentEnd::Settled);
+        };
+        if self.shared.left.contains(&job.incident) {
+            self.settle_left_over(&incident, Some(&matched.condition.name)).await?;
+        }
+        let plan = Plan::new(incident, matched, &self.domain.definitions);
         let network = self.domain.way_out(&plan.condition);
         if let Standing::Stale { newest } = self.shared.newest.standing(&job.incident, job.updated_on) {
             if let Some(network) = network {
@@ -109,28 +128,6 @@ impl<R: Right> Run<'_, R> {
         match network {
             Some(network) => self.flow(&plan, network).await,
             None => Ok(show(&plan)),
-        }
-    }
-
-    /// A stale snapshot begins nothing, but an attempt that a former process left on the network is still on it: its fate
-    /// is settled before the offset counts as done. What was only intended is left to the later snapshot.
-    async fn settle_what_was_begun(&self, plan: &Plan, network: &Network) -> Result<(), Interrupt> {
-        for (step, state) in plan.steps.iter().zip(self.states(plan).await?) {
-            self.settle_begun(step, &state, network).await?;
-        }
-        Ok(())
-    }
-
-    /// Settles an attempt of unknown fate. `None`: there was none, or it was not done.
-    async fn settle_begun(&self, step: &Step, state: &State, network: &Network) -> Result<Option<Terminal>, Interrupt> {
-        match state {
-            State::Attempting { attempt } => {
-                let reason = format!("the process ended during attempt {attempt}");
-                self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
-                self.settle(step, *attempt, &reason, network).await
-            }
-            State::Unknown { attempt } => self.settle(step, *attempt, "its outcome was not known", network).await,
-            State::Absent | State::Intended { .. } | State::Finished { .. } => Ok(None),
         }
     }
 
@@ -163,7 +160,7 @@ impl<R: Right> Run<'_, R> {
         }
     }
 
-    async fn states(&self, plan: &Plan) -> Result<Vec<State>, Interrupt> {
+    pub(crate) async fn states(&self, plan: &Plan) -> Result<Vec<State>, Interrupt> {
         loop {
             match self.domain.ledger.states(plan.keys()).await {
                 Ok(states) => return Ok(states),
@@ -175,27 +172,24 @@ impl<R: Right> Run<'_, R> {
 
     /// Takes a step from wherever the ledger says it stands to its end.
     async fn step(&self, step: &Step, state: &State, network: &Network) -> Result<Terminal, Interrupt> {
+        if let Some(how) = state.terminal() {
+            return Ok(how);
+        }
+        // Before anything can fail the step: a snapshot that lacks what the template needs undoes no attempt.
+        if let Some(how) = self.settle_begun(step, state, network).await? {
+            return Ok(how);
+        }
         let request = match &step.request {
             Ok(request) => request.clone(),
             Err(reason) => return self.end(step, Outcome::Failed { reason: reason.clone() }, Terminal::Failed).await,
         };
-        let began = state.attempts();
-        match state {
-            State::Finished { how, .. } => return Ok(*how),
-            State::Absent => {
-                if let Some(how) = self.still_wanted(step).await? {
-                    return Ok(how);
-                }
-                self.append(step, Entry::Intent(self.intent(step, request))).await?;
+        if *state == State::Absent {
+            if let Some(how) = self.still_wanted(step).await? {
+                return Ok(how);
             }
-            State::Intended { .. } => {}
-            State::Attempting { .. } | State::Unknown { .. } => {
-                if let Some(how) = self.settle_begun(step, state, network).await? {
-                    return Ok(how);
-                }
-            }
+            self.append(step, Entry::Intent(self.intent(step, request))).await?;
         }
-        self.attempts(step, began, network).await
+        self.attempts(step, state.attempts(), network).await
     }
 
     /// Attempts until one ends it or the policy's are spent. Attempts of earlier processes are numbered on, not counted.
@@ -258,55 +252,6 @@ impl<R: Right> Run<'_, R> {
         Ok(report)
     }
 
-    /// Decides about an attempt of unknown fate: `None` means that another attempt may follow.
-    async fn settle(
-        &self,
-        step: &Step,
-        attempt: u32,
-        why: &str,
-        network: &Network,
-    ) -> Result<Option<Terminal>, Interrupt> {
-        tracing::warn!(episode = %step.episode, attempt, reason = why, "it is not known whether the attempt was done");
-        match step.definition.policy.on_unknown {
-            OnUnknown::Retry => {
-                let reason = "unknown, and repeated because on_unknown says retry".to_owned();
-                self.append(step, Entry::Outcome(Outcome::Retrying { reason })).await?;
-                Ok(None)
-            }
-            OnUnknown::Hold => {
-                let reason = format!("attempt {attempt} may have been done ({why}), and on_unknown says hold");
-                self.end(step, Outcome::Held { reason }, Terminal::Held).await.map(Some)
-            }
-            OnUnknown::Reconcile => self.reconcile(step, attempt, network).await,
-        }
-    }
-
-    async fn reconcile(&self, step: &Step, attempt: u32, network: &Network) -> Result<Option<Terminal>, Interrupt> {
-        let policy = &step.definition.policy;
-        let mut backoff = Backoff::new(policy.retries.backoff, policy.retries.max_backoff);
-        let context = step.context(attempt);
-        let task = Task { context: &context, episode: &step.episode, timeout: policy.timeout };
-        let mut last = String::new();
-        for _ in 0..policy.retries.attempts {
-            pass(self.domain, &self.job.right, &self.job.stop).await?;
-            match step.definition.action.reconcile(task, network).await {
-                Reconciled::Done { detail } => {
-                    let detail = format!("attempt {attempt} was done: {detail}");
-                    return self.end(step, Outcome::Succeeded { detail }, Terminal::Succeeded).await.map(Some);
-                }
-                Reconciled::NotDone { detail } => {
-                    let reason = format!("attempt {attempt} was not done: {detail}");
-                    self.append(step, Entry::Outcome(Outcome::Retrying { reason })).await?;
-                    return Ok(None);
-                }
-                Reconciled::CannotTell { reason } => last = reason,
-            }
-            pause(backoff.next(random()), &self.job.stop).await?;
-        }
-        let reason = format!("attempt {attempt} may have been done, and the target cannot say: {last}");
-        self.end(step, Outcome::Held { reason }, Terminal::Held).await.map(Some)
-    }
-
     /// After a pause the incident may have aged out of its condition: then the step is skipped.
     async fn still_wanted(&self, step: &Step) -> Result<Option<Terminal>, Interrupt> {
         match pass(self.domain, &self.job.right, &self.job.stop).await? {
@@ -314,7 +259,7 @@ impl<R: Right> Run<'_, R> {
             Passed::AfterPause => {
                 let incident = step.context(1);
                 let matched = self.domain.conditions.decide(incident.incident(), self.domain.now_s()).matched;
-                if matched.is_some_and(|matched| matched.condition.name == self.job.matched.condition.name) {
+                if matched.is_some_and(|matched| matched.condition.name == self.job.condition()) {
                     return Ok(None);
                 }
                 let reason = "after the pause the incident did not match the condition any more".to_owned();
@@ -323,7 +268,7 @@ impl<R: Right> Run<'_, R> {
         }
     }
 
-    async fn end(&self, step: &Step, outcome: Outcome, how: Terminal) -> Result<Terminal, Interrupt> {
+    pub(crate) async fn end(&self, step: &Step, outcome: Outcome, how: Terminal) -> Result<Terminal, Interrupt> {
         let (action_type, reason) = (step.definition.type_name, outcome.reason().to_owned());
         self.append(step, Entry::Outcome(outcome)).await?;
         tracing::info!(episode = %step.episode, action = %step.definition.name, outcome = how.name(), reason, "episode ended");
@@ -331,8 +276,12 @@ impl<R: Right> Run<'_, R> {
         Ok(how)
     }
 
-    async fn append(&self, step: &Step, entry: Entry) -> Result<(), Interrupt> {
-        let record = Record { key: step.key.clone(), at_ms: (self.domain.now_ms)(), entry };
+    pub(crate) async fn append(&self, step: &Step, entry: Entry) -> Result<(), Interrupt> {
+        self.append_to(&step.key, entry).await
+    }
+
+    pub(crate) async fn append_to(&self, key: &EpisodeKey, entry: Entry) -> Result<(), Interrupt> {
+        let record = Record { key: key.clone(), at_ms: (self.domain.now_ms)(), entry };
         self.domain.ledger.append(vec![record]).await.map_err(|error| match error {
             AppendError::Closed => Interrupt::Dropped(error.to_string()),
             AppendError::Contradiction { .. } | AppendError::Broken { .. } => Interrupt::Broken(error.to_string()),
@@ -387,6 +336,6 @@ fn summed_up(tally: Tally) -> IncidentEnd {
 }
 
 /// For jitter; without entropy the pauses are merely equal.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or_default()
 }

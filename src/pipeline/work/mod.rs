@@ -21,6 +21,7 @@ use crate::pipeline::deciders::Deciders;
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::{Batch as _, CommitFailed, Control as _, Feed, Right as _, Source};
 use crate::pipeline::guard::Interrupt;
+use crate::pipeline::left::Left;
 use crate::pipeline::letters;
 use crate::pipeline::newest::Newest;
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
@@ -59,11 +60,12 @@ pub(crate) struct Work<S: Source> {
 }
 
 impl<S: Source> Work<S> {
-    pub(crate) fn new(control: S::Control, domain: Arc<Domain>) -> Self {
+    pub(crate) fn new(control: S::Control, domain: Arc<Domain>, left: Left) -> Self {
         let limits = domain.limits;
         let shared = Arc::new(Shared {
             domain: Arc::clone(&domain),
             newest: Newest::default(),
+            left,
             actions: Semaphore::new(limits.max_concurrent_actions.max(1)),
         });
         let (tell, hear) = mpsc::unbounded_channel();
@@ -262,7 +264,7 @@ impl<S: Source> Work<S> {
             }
             let (shared, tell) = (Arc::clone(&self.shared), self.tell.clone());
             let span = tracing::info_span!(
-                "incident", incident = %job.incident, condition = %job.matched.condition.name,
+                "incident", incident = %job.incident, condition = job.condition(),
                 partition = %job.partition(), offset = job.offset.get()
             );
             let task = async move {

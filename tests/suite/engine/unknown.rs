@@ -137,3 +137,45 @@ async fn a_comment_is_held_while_the_activities_cannot_be_read() {
     assert_eq!(comments(&target).len(), 0);
     assert_eq!(running.story(COMMENT).await, ["INTENT", "ATTEMPT 1", "OUTCOME unknown", "OUTCOME held"]);
 }
+
+/// Redelivers a record that matches nothing any more after a crash.
+async fn after_a_crash_without_a_match(world: &World, key: &str, entries: Vec<Entry>) -> Running {
+    world.left(key, entries).await;
+    let running = world.start().await;
+    let right = Owned::new(0);
+    running.say.send(Feed::Assigned(vec![right.clone()])).expect("the pipeline listens");
+    let records = [incident("b", "other", 5, 10), incident("a", "other", 5, 10)];
+    running.say.send(Feed::Records(Written::new(&right, 0, &records))).expect("the pipeline listens");
+    running.committed(0, 2).await;
+    running
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_is_settled_even_if_its_incident_matches_nothing_any_more() {
+    let target = Target::start();
+    let running = after_a_crash_without_a_match(&World::new(RULES, &target), WEBHOOK, in_flight()).await;
+    assert_eq!(running.story(WEBHOOK).await, ["INTENT", "ATTEMPT 1", "OUTCOME unknown", "OUTCOME held"]);
+    let mut intended = in_flight();
+    intended.truncate(1);
+    let running = after_a_crash_without_a_match(&World::new(RULES, &target), WEBHOOK, intended).await;
+    assert_eq!(running.story(WEBHOOK).await, ["INTENT", "OUTCOME skipped"]);
+    assert_eq!(target.calls().len(), 0);
+    assert_eq!(running.ledger.unfinished().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_action_is_gone_from_the_rules_is_held() {
+    let target = Target::start();
+    let key = "a/-/5/a former condition/announce".replace(' ', "%20");
+    let running = after_a_crash(&World::new(RULES, &target), &key).await;
+    assert_eq!(running.state(&key).await.terminal(), Some(Terminal::Held));
+    assert_eq!(running.state(WEBHOOK).await.terminal(), Some(Terminal::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_lacks_what_the_template_needs_does_not_undo_an_attempt() {
+    let target = Target::start();
+    let rules = RULES.replace("{{attempt}}", "\"{{team}}\"");
+    let running = after_a_crash(&World::new(&rules, &target), WEBHOOK).await;
+    assert_eq!(running.state(WEBHOOK).await.terminal(), Some(Terminal::Held));
+}
