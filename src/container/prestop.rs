@@ -38,10 +38,10 @@ pub fn stop(dir: &RuntimeDir, patience: Duration) -> Stopped {
         Err(why) => return Stopped::NotRunning { why },
     };
     let begun = Instant::now();
-    if let Some(pid) = Pid::from_raw(target.pid) {
-        if let Err(error) = rustix::process::kill_process(pid, Signal::TERM) {
-            return Stopped::NotRunning { why: format!("PID {}: {error}", target.pid) };
-        }
+    if let Some(pid) = Pid::from_raw(target.pid)
+        && let Err(error) = rustix::process::kill_process(pid, Signal::TERM)
+    {
+        return Stopped::NotRunning { why: format!("PID {}: {error}", target.pid) };
     }
     while begun.elapsed() < patience {
         if !target.matches(&Presence::of(target.pid)) {
@@ -55,10 +55,10 @@ pub fn stop(dir: &RuntimeDir, patience: Duration) -> Stopped {
 fn target(dir: &RuntimeDir) -> Result<Identity, String> {
     let pid = read_pid(dir)?;
     let process = Heartbeat::read(&dir.heartbeat_file())?.process;
-    match process.pid == pid && process.matches(&Presence::of(pid)) {
-        true => Ok(process),
-        false => Err(format!("kafka_consumer process (PID: {pid}) is not running")),
+    if process.pid == pid && process.matches(&Presence::of(pid)) {
+        return Ok(process);
     }
+    Err(format!("kafka_consumer process (PID: {pid}) is not running"))
 }
 
 /// Another process's end cannot be awaited without being its parent, so it is looked for.

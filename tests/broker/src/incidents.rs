@@ -158,7 +158,7 @@ pub fn malformed() -> Vec<&'static [u8]> {
         b"not json at all",
         br#"{"incident": {"id": "60f1", "status": "#,
         br#"{"incident": {"status": "critical", "alerts": []}}"#,
-        br#"[1, 2, 3]"#,
+        br"[1, 2, 3]",
         b"{\"incident\": {\"id\": \"\xff\xfe\"}}",
     ]
 }
