@@ -9,7 +9,7 @@ pub(super) const CONNECTIONS_MAX: usize = 64;
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long one connection may live, however many requests it sends.
-pub(super) const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(60);
+pub(super) const CONNECTION_LIFE_MAX: Duration = Duration::from_mins(1);
 
 /// The most bytes of a request's head.
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;

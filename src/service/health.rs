@@ -3,7 +3,7 @@
 //! One enum, changed in one place, each change logged once. What the consumer, the ledger and the pipeline know of
 //! themselves is not copied here: it is asked for when somebody looks.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -125,7 +125,7 @@ fn of_parts(parts: &Parts) -> Readiness {
     match &parts.ledger {
         ledger::Health::Writable => {}
         ledger::Health::Stalled { reason } => {
-            reasons.push(format!("the ledger cannot be written, so nothing starts: {reason}"))
+            reasons.push(format!("the ledger cannot be written, so nothing starts: {reason}"));
         }
         ledger::Health::Broken { reason } => reasons.push(format!("the ledger is broken: {reason}")),
     }
@@ -136,7 +136,7 @@ fn of_parts(parts: &Parts) -> Readiness {
     let mut what = super::check::count(parts.consumer.partitions.len(), "partition");
     // The kill switch is a person's wish, so the service is as ready as it is meant to be.
     if let Some(reason) = &parts.halted {
-        what.push_str(&format!("; nothing new starts: {reason}"));
+        let _ = write!(what, "; nothing new starts: {reason}");
     }
     Readiness::Ready(what)
 }

@@ -13,6 +13,7 @@ use crate::container::{Pulse, RuntimeDir};
 use crate::http::{Fact, Server, Surface};
 use crate::telemetry::{self, Format, Level, LogSettings, scrubber};
 
+use super::check::InFile;
 use super::exit::{Exit, Failure, fatal};
 use super::gather::gather;
 use super::health::{Health, State};
@@ -43,13 +44,7 @@ pub fn run(options: &Options) -> Exit {
         return Exit::Failed;
     }
     for warning in &loaded.warnings {
-        tracing::warn!(
-            line = warning.line,
-            column = warning.column,
-            "configuration: {}: {}",
-            warning.path,
-            warning.what
-        );
+        tracing::warn!("configuration: {}", InFile(options.config.path(), warning, ""));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("worker").build() {
         Ok(runtime) => runtime,

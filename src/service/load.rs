@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use crate::action::{Definitions, Scope, Surroundings};
 use crate::condition::Conditions;
 use crate::config::{Config, Overrides, Settings};
+use crate::secret::Provider;
 use crate::yaml::{self, Mistake, Mistakes};
 
-use super::check::InFile;
+use super::check::{Checked, InFile, check};
 use super::options::{ConfigPath, Options};
 
 /// A valid configuration.
@@ -72,6 +73,18 @@ pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
         }
         (_, Err(mistakes)) => Err(LoadError::Wrong { file: file.to_owned(), mistakes, warnings }),
     }
+}
+
+/// The files without which the service cannot fetch its secrets: the certificate and its key, where a secret comes from the
+/// key server. The error is what [`super::check`] says of the configuration.
+pub fn files_to_wait_for(options: &Options) -> Result<Vec<PathBuf>, Checked> {
+    let config = match load(options) {
+        Ok(loaded) => loaded.config,
+        Err(_) => return Err(check(options)),
+    };
+    let providers = config.secrets.names().filter_map(|name| config.secrets.provider(name));
+    let asks_the_key_server = providers.into_iter().any(|provider| matches!(provider, Provider::Ckms { .. }));
+    Ok(if asks_the_key_server { vec![config.athenz.certificate, config.athenz.key] } else { Vec::new() })
 }
 
 fn rules(config: &Config, mistakes: &Mistakes) -> (Conditions, Definitions) {

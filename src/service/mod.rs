@@ -19,6 +19,7 @@ mod work;
 pub use check::{Checked, check};
 pub use exit::Exit;
 pub use life::run;
+pub use load::files_to_wait_for;
 pub use options::{CONFIG_PATH, Chosen, ConfigPath, Options};
 
 /// The settings of logs, as the command line names them.

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::telemetry::Panics;
 
 /// How long a drain may take. The pod's grace period is twice that.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DRAIN_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Why the service should stop.
 #[derive(Debug, Clone, PartialEq, Eq)]

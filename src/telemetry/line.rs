@@ -37,7 +37,7 @@ pub(super) struct Line {
     pub(super) target: String,
     /// The innermost span, which bears the name of what is being done.
     pub(super) function: Option<&'static str>,
-    pub(super) line: Option<u32>,
+    pub(super) number: Option<u32>,
     pub(super) message: String,
     pub(super) fields: Map<String, Value>,
 }
@@ -59,7 +59,7 @@ impl Line {
         if let Some(function) = self.function {
             object.insert("span".to_owned(), function.into());
         }
-        if let Some(line) = self.line {
+        if let Some(line) = self.number {
             object.insert("line".to_owned(), line.into());
         }
         object.insert("message".to_owned(), self.message.into());
@@ -76,7 +76,7 @@ impl Line {
 
         let module = self.target.replace("::", ".");
         let place = self.function.map_or(module.clone(), |function| format!("{module}.{function}"));
-        let line = self.line.unwrap_or_default();
+        let line = self.number.unwrap_or_default();
         let mut text = format!("[{}][{}][{}][{place}][{line}] - ", self.pid, self.level, self.timestamp);
         escape_into(&mut text, &self.message);
         for (name, value) in &self.fields {
@@ -114,7 +114,7 @@ mod tests {
             timestamp: "2026-03-14T15:30:00.123Z".to_owned(),
             target: "kafka_consumer::pipeline".to_owned(),
             function: Some("decide"),
-            line: Some(42),
+            number: Some(42),
             message: message.to_owned(),
             fields,
         }

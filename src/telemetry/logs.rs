@@ -153,7 +153,7 @@ where
             timestamp: format!("{:.3}", jiff::Timestamp::now()),
             target: meta.target().to_owned(),
             function,
-            line: meta.line(),
+            number: meta.line(),
             message: own.message,
             fields: all,
         };

@@ -1,6 +1,6 @@
 //! The table of metrics, and their text form for Prometheus.
 //!
-//! A metric that is not in [`TABLE`] cannot be exposed, and README's table is held against it by a test. Values are read
+//! A metric that is not in [`TABLE`] cannot be exposed, and `deploy_target/metrics.md` is held against it by a test. Values are read
 //! when somebody asks: counters live where things happen, and a scrape takes a snapshot of them. Labels are bounded: only
 //! names from the configuration, topics, partitions and our own enumerations appear in them, never incident ids.
 
@@ -98,7 +98,7 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-/// Writes the samples in the OpenMetrics text format, each metric once with its help, in the order of [`TABLE`].
+/// Writes the samples in the text format `OpenMetrics`, each metric once with its help, in the order of [`TABLE`].
 pub fn encode(samples: Vec<Sample>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Samples(samples)));
@@ -225,6 +225,31 @@ table! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn documentation() -> String {
+        let mut text = "# Metrics\n\nEvery metric of `/metrics`, with its kind, its labels and what it says.\n\n\
+                        | metric | kind | labels | |\n|---|---|---|---|\n"
+            .to_owned();
+        for metric in TABLE {
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let row = [format!("`{}`", metric.name), kind, labels.join(", "), metric.help.to_owned()].join(" | ");
+            text.extend(["| ", &row, " |\n"]);
+        }
+        text
+    }
+
+    #[test]
+    fn the_documentation_lists_exactly_these_metrics() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy_target/metrics.md");
+        let written = std::fs::read_to_string(file).unwrap_or_default();
+        let wanted = documentation();
+        if written != wanted {
+            // Writing it is the remedy; the failure makes sure that somebody looks at the difference.
+            std::fs::write(file, &wanted).expect("the documentation");
+        }
+        assert!(written == wanted, "{file} was out of date and has been written anew: look at it and commit it");
+    }
 
     #[test]
     fn names_are_prefixed_unique_and_counters_end_in_total() {

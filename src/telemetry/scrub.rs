@@ -5,6 +5,7 @@
 //! and percent-encoded. Values shorter than 4 bytes are not scrubbed: they would hit by chance everywhere.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use base64::Engine as _;
@@ -74,7 +75,7 @@ fn forms_of(value: &str) -> Vec<String> {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
         text
     });

@@ -173,13 +173,14 @@ fn is_of_tests(path: &Path) -> bool {
 }
 
 #[track_caller]
-fn none(violations: Vec<String>) {
+fn none(violations: impl IntoIterator<Item = String>) {
+    let violations: Vec<String> = violations.into_iter().collect();
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
 }
 
 #[test]
 fn nobody_imports_what_his_room_may_not() {
-    none(sources("src").iter().flat_map(Source::violations).collect());
+    none(sources("src").iter().flat_map(Source::violations));
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn a_planted_import_is_found_however_it_is_written() {
 fn every_file_says_at_its_top_what_lives_there() {
     let all = ["src", "proto/src", "tests/broker/src", "tests/suite"].map(sources);
     let silent = all.iter().flatten().filter(|source| !source.text.starts_with("//! "));
-    none(silent.map(|source| format!("{} does not start with //!", source.path.display())).collect());
+    none(silent.map(|source| format!("{} does not start with //!", source.path.display())));
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn nothing_is_unsafe_anywhere() {
         let code = source.code();
         code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|token| token == word)
     });
-    none(found.map(|source| format!("{} holds the word {word}", source.path.display())).collect());
+    none(found.map(|source| format!("{} holds the word {word}", source.path.display())));
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn crates_with_one_room_stay_in_it() {
         ("minijinja::", "template"),
         ("prometheus_client::", "telemetry/"),
         ("axum::", "http/"),
-        ("clap::", "cli.rs"),
+        ("clap::", "cli/"),
     ]);
     let mut found = Vec::new();
     for source in sources("src") {

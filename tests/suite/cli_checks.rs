@@ -117,3 +117,30 @@ fn a_wrong_flag_or_variable_is_exit_2_and_says_what_would_be_right() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("the variable LOG_LEVEL: `loud` is not a log level"), "{said}");
 }
+
+#[test]
+fn the_names_of_the_container_platform_are_programs_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let called = |name: &str, arguments: &[&str]| {
+        let link = folder.path().join(name);
+        std::os::unix::fs::symlink(binary().get_program(), &link).expect("a link");
+        let mut command = std::process::Command::new(&link);
+        let output = command.env_clear().env("RUNTIME_DIR", folder.path()).args(arguments).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for probe in ["app_liveness", "app_readiness"] {
+        let (code, said) = called(probe, &[]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.starts_with("no PID file: "), "{said}");
+    }
+    let (code, said) = called("app_prestop", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("Nothing to stop: "), "{said}");
+    for program in ["app_configure", "app_start"] {
+        let file = folder.path().join("wrong.yaml");
+        std::fs::write(&file, WRONG).expect("a file");
+        let (code, said) = called(program, &["--config", file.to_str().expect("text")]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(":2:3: kafka.brokerz: unknown key"), "{said}");
+    }
+}

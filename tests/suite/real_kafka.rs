@@ -1,4 +1,4 @@
-//! A real Apache Kafka, SASL_SSL and SCRAM-SHA-512.
+//! A real Apache Kafka, `SASL_SSL` and SCRAM-SHA-512.
 //!
 //! The cluster comes from `tests/kafka/`; where no JDK or Maven is found, these tests say so loudly and pass, unless
 //! `KAFKA_TESTS=required`.

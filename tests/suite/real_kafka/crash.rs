@@ -49,12 +49,12 @@ fn every_matched_episode_succeeds_exactly_once_through_five_kills() {
         let mut service = Service::start(folder.path(), &config, port);
         let kill_at = target.request_count() + 20 + usize::try_from(seed.below(130)).expect("small");
         let words = || format!("call {kill_at} before kill {kill}\n{}", service.last_words());
-        wait_for(words, Duration::from_secs(60), || (target.request_count() >= kill_at).then_some(()));
+        wait_for(words, Duration::from_mins(1), || (target.request_count() >= kill_at).then_some(()));
         service.kill();
     }
     let mut service = Service::start(folder.path(), &config, port);
     let words = || format!("the committed offsets to reach {log_ends:?}\n{}", service.last_words());
-    wait_for(words, Duration::from_secs(120), || (wire.committed(GROUP, TOPIC, PARTITIONS) == log_ends).then_some(()));
+    wait_for(words, Duration::from_mins(2), || (wire.committed(GROUP, TOPIC, PARTITIONS) == log_ends).then_some(()));
     let status = service.stop(Duration::from_secs(30));
     assert!(status.success(), "{status}\n{}", service.last_words());
 
@@ -65,7 +65,7 @@ fn every_matched_episode_succeeds_exactly_once_through_five_kills() {
 
 fn incident(n: usize) -> (String, String) {
     let now = produce::now_ms() / 1000;
-    let alert_type = if n % MATCH_EVERY == 0 { "oozie" } else { "other" };
+    let alert_type = if n.is_multiple_of(MATCH_EVERY) { "oozie" } else { "other" };
     let id = format!("incident-{n}");
     let json = format!(
         r#"{{"incident": {{"id": "{id}", "status": "critical", "active": true, "resolved": false,

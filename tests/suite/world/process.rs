@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 /// How often something outside is looked at while waiting for it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A command that runs the binary in a clean environment.
+/// A command that runs the binary in a clean environment: the one built with the tests, or the one that
+/// `KAFKA_CONSUMER_BINARY` names, such as the static one.
 pub(crate) fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kafka_consumer"));
+    let named = std::env::var_os("KAFKA_CONSUMER_BINARY");
+    let mut command = Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_kafka_consumer").into()));
     command.env_clear().env("RUST_BACKTRACE", "1").stdin(Stdio::null());
     command
 }
@@ -52,6 +54,8 @@ impl Service {
             .arg("--config")
             .arg(&file)
             .env("RUNTIME_DIR", folder)
+            // The deployed binary has musl's one heap; glibc would make eight for each core.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdout(out.try_clone().expect("a handle"))
             .stderr(out)
             .spawn()
@@ -102,10 +106,10 @@ impl Service {
                 panic!("the service ended ({status}) instead of {what}:\n{}", self.last_words());
             }
             last = self.get("/readyz").or(last);
-            if let Some((code, body)) = &last {
-                if wanted(*code, body) {
-                    return body.clone();
-                }
+            if let Some((code, body)) = &last
+                && wanted(*code, body)
+            {
+                return body.clone();
             }
             pause();
         }

@@ -54,7 +54,7 @@ pub(crate) fn double_security() -> double::Security {
     double::Security::SaslSsl { users: [(USER.to_owned(), PASSWORD.to_owned())].into() }
 }
 
-/// A configuration that reads `topic` over SASL_SSL with SCRAM and keeps its state in `folder`.
+/// A configuration that reads `topic` over `SASL_SSL` with SCRAM and keeps its state in `folder`.
 ///
 /// The password goes through a secret file; whatever `more` holds comes after.
 pub(crate) fn config(brokers: &Brokers, folder: &Path, group: &str, topic: &str, port: u16, more: &str) -> String {

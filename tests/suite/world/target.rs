@@ -55,11 +55,6 @@ impl Target {
         format!("http://{}", self.address)
     }
 
-    /// How many calls there were so far.
-    pub(crate) fn count(&self) -> usize {
-        self.calls.lock().expect("no panic while holding it").len()
-    }
-
     /// Every call so far, in the order of arrival.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("no panic while holding it").clone()

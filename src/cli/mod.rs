@@ -1,8 +1,11 @@
 //! The command line: flags over environment variables over the file.
 //!
 //! This is the only place that reads the environment. What it finds becomes [`service::Options`]; nothing is decided here.
+//! The names by which a container platform calls the binary are in `programs`.
 
-use std::ffi::OsString;
+mod programs;
+
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +13,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::container::RuntimeDir;
+use crate::container::{Program, RuntimeDir};
 use crate::service::{self, ConfigPath, LogFormat, LogLevel, Options};
 
 const EXAMPLES: &str = "\
@@ -81,20 +84,30 @@ enum Output {
     Json,
 }
 
-/// Reads the command line and the environment, and does what they ask.
+/// Does what the name it is called by, the command line and the environment ask.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(answer) => return tell(&answer),
-    };
-    let options = match options(cli.shared, environment) {
-        Ok(options) => options,
-        Err(answer) => return tell(&answer),
-    };
-    match cli.command.unwrap_or(Command::Run) {
-        Command::Run => service::run(&options).into(),
-        Command::Check { output } => check(&options, output),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = Program::called(arguments.first().map_or(OsStr::new(""), OsString::as_os_str));
+    match program {
+        Program::Liveness | Program::Readiness => return programs::probe(program, &runtime_dir(environment)),
+        Program::Prestop => return programs::prestop(&runtime_dir(environment)),
+        Program::Consumer | Program::Start | Program::Configure => {}
     }
+    let parsed = Cli::try_parse_from(&arguments).and_then(|cli| Ok((options(cli.shared, environment)?, cli.command)));
+    let (options, command) = match parsed {
+        Ok(parsed) => parsed,
+        Err(answer) => return tell(&answer),
+    };
+    match (program, command.unwrap_or(Command::Run)) {
+        (Program::Start, _) => programs::start(&options, arguments.into_iter().skip(1).collect()),
+        (Program::Configure, _) => check(&options, Output::Text),
+        (_, Command::Run) => service::run(&options).into(),
+        (_, Command::Check { output }) => check(&options, output),
+    }
+}
+
+fn runtime_dir(variable: impl Fn(&str) -> Option<OsString>) -> RuntimeDir {
+    variable("RUNTIME_DIR").map_or_else(RuntimeDir::default, RuntimeDir::new)
 }
 
 /// An empty variable counts as absent: that is how deployments switch one off.
@@ -110,7 +123,7 @@ fn options(flags: Shared, variable: impl Fn(&str) -> Option<OsString>) -> Result
         format: or_variable(flags.log_format, "LOG_FORMAT", &variable)?,
         consumer_name: or_variable(flags.consumer_name, "CONSUMER_NAME", &variable)?,
         storage_backend: or_variable(flags.storage_backend, "STORAGE_BACKEND", &variable)?,
-        runtime_dir: path("RUNTIME_DIR").map_or_else(RuntimeDir::default, RuntimeDir::new),
+        runtime_dir: runtime_dir(&variable),
     })
 }
 
