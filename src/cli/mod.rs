@@ -31,6 +31,9 @@ Environment (a flag wins over it, and it wins over the file):
   STORAGE_BACKEND      storage.backend
   RUNTIME_DIR          where the PID file and the heartbeat of the probes go (default: /var/run/kafka_consumer)
 
+Called as app_start, app_liveness, app_readiness, app_prestop or app_configure it is that program of the container.
+Their variables, in seconds: START_PATIENCE (300), START_LOOK_EVERY (5), PRESTOP_PATIENCE (60)
+
 Exit codes:
   0  stopped as asked; or, for check, the configuration is valid
   1  cannot go on: the last line says why

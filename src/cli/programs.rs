@@ -5,14 +5,14 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::container::{self, Program, RuntimeDir, StartPlan, Stopped, Verdict};
+use crate::container::{self, Program, RuntimeDir, StartError, StartPlan, Stopped, Verdict};
 use crate::service::{self, Options};
 
-/// How long certificate and key are waited for.
+/// How long certificate and key are waited for, unless `START_PATIENCE` says otherwise.
 const CERTIFICATE_PATIENCE: Duration = Duration::from_mins(5);
-/// How often they are looked for.
+/// How often they are looked for, unless `START_LOOK_EVERY` says otherwise.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long the service may take to drain; the pod's grace period is twice that.
+/// How long the service may take to drain, unless `PRESTOP_PATIENCE` says otherwise; the pod's grace period is twice that.
 const DRAIN_PATIENCE: Duration = Duration::from_mins(1);
 
 /// `app_liveness` and `app_readiness`: no configuration, no network, no waiting.
@@ -26,13 +26,14 @@ pub(super) fn probe(program: Program, dir: &RuntimeDir) -> ExitCode {
 
 /// `app_prestop`.
 pub(super) fn prestop(dir: &RuntimeDir) -> ExitCode {
-    match container::stop(dir, DRAIN_PATIENCE) {
+    let patience = seconds("PRESTOP_PATIENCE", DRAIN_PATIENCE);
+    match container::stop(dir, patience) {
         Stopped::Ended { after } => {
             say(&format!("kafka_consumer process ended after {} s.", after.as_secs()), ExitCode::SUCCESS)
         }
         Stopped::NotRunning { why } => say(&format!("Nothing to stop: {why}."), ExitCode::SUCCESS),
         Stopped::StillRunning { pid } => {
-            let seconds = DRAIN_PATIENCE.as_secs();
+            let seconds = patience.as_secs();
             say(&format!("kafka_consumer process (PID: {pid}) still runs after {seconds} s."), ExitCode::FAILURE)
         }
     }
@@ -50,8 +51,8 @@ pub(super) fn start(options: &Options, arguments: Vec<OsString>) -> ExitCode {
     };
     let plan = StartPlan {
         wait_for,
-        patience: CERTIFICATE_PATIENCE,
-        look_every: LOOK_EVERY,
+        patience: seconds("START_PATIENCE", CERTIFICATE_PATIENCE),
+        look_every: seconds("START_LOOK_EVERY", LOOK_EVERY),
         program,
         arguments: [OsString::from("run")].into_iter().chain(arguments).collect(),
         runtime: options.runtime_dir.clone(),
@@ -65,8 +66,16 @@ pub(super) fn start(options: &Options, arguments: Vec<OsString>) -> ExitCode {
     };
     match runtime.block_on(container::start(&plan, told)) {
         Ok(code) => ExitCode::from(code),
+        // The platform wished it, before anything ran: that is a good end.
+        Err(error @ StartError::Asked) => say(&format!("app_start: {error}"), ExitCode::SUCCESS),
         Err(error) => say(&format!("app_start: {error}"), ExitCode::FAILURE),
     }
+}
+
+/// A variable in seconds. Nonsense counts as absent: neither a start nor a stop may fail for it.
+fn seconds(variable: &str, otherwise: Duration) -> Duration {
+    let given = super::environment(variable).and_then(|value| value.to_str()?.parse().ok());
+    given.map_or(otherwise, Duration::from_secs)
 }
 
 fn say(line: &str, code: ExitCode) -> ExitCode {

@@ -3,6 +3,7 @@
 //! It never restarts the service: that is the platform's work, and a second restart policy would hide the first
 //! failure. As process 1 it inherits orphans and has to wait for them, or they stay as zombies.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -11,6 +12,9 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::RuntimeDir;
+
+/// The end of process 1 kills whoever else runs in the container: a prestop that waits gets this long to see the end.
+const LAST_LOOK: Duration = Duration::from_millis(250);
 
 /// What to wait for, and what to run.
 #[derive(Debug)]
@@ -70,6 +74,9 @@ pub async fn start(plan: &StartPlan, say: impl Fn(&str)) -> Result<u8, StartErro
     say(&format!("started {} (PID: {pid})", plan.program.display()));
     let code = supervise(pid, &mut signals).await;
     say(&format!("{} (PID: {pid}) ended with {code}", plan.program.display()));
+    if std::process::id() == 1 {
+        tokio::time::sleep(LAST_LOOK).await;
+    }
     Ok(code)
 }
 
@@ -144,6 +151,8 @@ fn is_there(path: &PathBuf) -> bool {
 
 fn spawn(plan: &StartPlan) -> Result<Child, StartError> {
     Command::new(&plan.program)
+        // Whatever the file is called: the child is the service, not a second first process.
+        .arg0("kafka_consumer")
         .args(&plan.arguments)
         .spawn()
         .map_err(|source| StartError::Io { what: format!("{}: cannot be started", plan.program.display()), source })

@@ -76,15 +76,20 @@ pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
 }
 
 /// The files without which the service cannot fetch its secrets: the certificate and its key, where a secret comes from the
-/// key server. The error is what [`super::check`] says of the configuration.
+/// key server or from a command that is handed them. The error is what [`super::check`] says of the configuration.
 pub fn files_to_wait_for(options: &Options) -> Result<Vec<PathBuf>, Checked> {
     let config = match load(options) {
         Ok(loaded) => loaded.config,
         Err(_) => return Err(check(options)),
     };
     let providers = config.secrets.names().filter_map(|name| config.secrets.provider(name));
-    let asks_the_key_server = providers.into_iter().any(|provider| matches!(provider, Provider::Ckms { .. }));
-    Ok(if asks_the_key_server { vec![config.athenz.certificate, config.athenz.key] } else { Vec::new() })
+    let pair = [&config.athenz.certificate, &config.athenz.key];
+    let needed = providers.into_iter().any(|provider| match provider {
+        Provider::Ckms { .. } => true,
+        Provider::Command(words) => words.iter().any(|word| pair.iter().any(|file| file.as_os_str() == word.as_str())),
+        Provider::File(_) | Provider::Env(_) => false,
+    });
+    Ok(if needed { pair.map(PathBuf::clone).to_vec() } else { Vec::new() })
 }
 
 fn rules(config: &Config, mistakes: &Mistakes) -> (Conditions, Definitions) {

@@ -6,6 +6,7 @@ mod cli_checks;
 mod client_consumer;
 mod client_group;
 mod client_transport;
+mod container;
 mod engine;
 mod example_config;
 mod real_kafka;

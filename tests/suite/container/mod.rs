@@ -1,0 +1,5 @@
+//! The programs of the container: as processes of their own, and in the root file system that the Dockerfile describes.
+
+mod image;
+mod programs;
+mod root;
