@@ -298,7 +298,7 @@ mod tests {
             Err(NotOwned::SessionExpired { ago: Duration::ZERO })
         );
         let late = ownership.check_at(now + Duration::from_secs(125));
-        assert_eq!(late, Err(NotOwned::SessionExpired { ago: Duration::from_secs(120) }));
+        assert_eq!(late, Err(NotOwned::SessionExpired { ago: Duration::from_mins(2) }));
         fence.set(Some(now + Duration::from_secs(200)));
         assert_eq!(ownership.check_at(now + Duration::from_secs(125)), Ok(()));
     }

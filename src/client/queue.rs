@@ -356,7 +356,7 @@ mod tests {
     fn batch(base: i64) -> Item {
         let options = EncodeOptions { base_offset: Offset(base), ..EncodeOptions::default() };
         let mut bytes = Vec::new();
-        encode_batch(&options, [NewRecord::default()].into_iter(), &mut bytes).unwrap();
+        encode_batch(&options, [NewRecord::default()], &mut bytes).unwrap();
         let raw = Batches::new(Bytes::from(bytes)).next().unwrap().unwrap();
         Item::Batch { raw, from: Offset(base), bytes: 1_000 }
     }

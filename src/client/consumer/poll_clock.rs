@@ -80,7 +80,7 @@ fn nanos(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(300);
+    const LIMIT: Duration = Duration::from_mins(5);
 
     #[test]
     fn an_application_that_does_not_come_back_expires_once() {

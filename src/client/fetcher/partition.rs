@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn a_reset_by_age_without_a_record_so_young_goes_to_the_end() {
         let mut partition = partition(Origin::Known);
-        let policy = AutoOffsetReset::ByDuration(Duration::from_secs(900));
+        let policy = AutoOffsetReset::ByDuration(Duration::from_mins(15));
         partition.committed(None, policy, 1_000_000);
         assert_eq!(partition.wants_offset(), Some(OffsetSpec::Timestamp(100_000)));
         assert!(partition.listed(None, policy, 1_000_000).is_empty());
