@@ -8,6 +8,8 @@ pub mod client;
 #[cfg(feature = "service")]
 pub mod action;
 #[cfg(feature = "service")]
+pub mod certificate;
+#[cfg(feature = "service")]
 pub mod cli;
 #[cfg(feature = "service")]
 pub mod condition;

@@ -78,7 +78,23 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Look at everything the service needs, layer by layer, and say where it breaks; changes nothing
+    #[command(after_help = DOCTOR)]
+    Doctor {
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
 }
+
+const DOCTOR: &str = "\
+It ends within 30 s whatever hangs. Exit codes, that of the first layer in which something is wrong:
+  0   nothing is wrong
+  2   configuration      14  TLS at the brokers      18  group: coordinator, committed offsets
+  10  certificate, key   15  API versions            19  ledger: lock, disk, fsync
+  11  secrets            16  SASL                    20  targets of actions: DNS, TCP, TLS
+  12  DNS                17  topics, partitions, leaders
+  13  TCP";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Output {
@@ -106,6 +122,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Program::Configure, _) => check(&options, Output::Text),
         (_, Command::Run) => service::run(&options).into(),
         (_, Command::Check { output }) => check(&options, output),
+        (_, Command::Doctor { json }) => doctor(&options, json),
     }
 }
 
@@ -159,6 +176,15 @@ fn check(options: &Options, output: Output) -> ExitCode {
     };
     let _ = writeln!(std::io::stdout(), "{text}");
     if checked.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+fn doctor(options: &Options, json: bool) -> ExitCode {
+    let (text, code) = match service::diagnose(options) {
+        Ok(found) => (if json { found.to_json() } else { found.to_string() }, found.exit_code()),
+        Err(why) => (why, 1),
+    };
+    let _ = writeln!(std::io::stdout(), "{text}");
+    ExitCode::from(code)
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ mod connection;
 mod consumer;
 mod dial;
 mod event;
+mod examine;
 mod fetcher;
 mod group;
 mod offsets;
@@ -109,6 +110,9 @@ pub use consumer::{
 };
 pub use dial::{DialError, DialFailure};
 pub use event::{BatchRecords, Event, LostCause, Records, ResetCause, Revocation, SkipCause};
+pub use examine::{Examiner, Login, PartitionView, TlsSession};
+#[cfg(feature = "service")]
+pub(crate) use examine::{addresses_of, shake_hands};
 pub use kafka_proto::assignor::AssignorKind;
 pub use kafka_proto::error_code::ErrorCode;
 pub use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};

@@ -2,6 +2,7 @@
 
 mod beating;
 mod check;
+mod doctor;
 mod exit;
 mod gather;
 mod health;
@@ -17,6 +18,7 @@ mod tally;
 mod work;
 
 pub use check::{Checked, check};
+pub use doctor::{Diagnosis, diagnose};
 pub use exit::Exit;
 pub use life::run;
 pub use load::files_to_wait_for;

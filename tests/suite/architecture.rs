@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "secret",
             "yaml",
             "container",
+            "certificate",
         ],
     ),
     ("pipeline", &["incident", "condition", "plan", "action", "ledger", "client", "dead_letter"]),
@@ -39,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("ledger", &["incident", "action"]),
     ("transport", &["client"]),
     ("config", &["yaml", "secret"]),
+    ("certificate", &[]),
     ("dead_letter", &[]),
     ("incident", &[]),
     ("template", &["incident", "secret", "yaml"]),
@@ -236,6 +238,7 @@ fn crates_with_one_room_stay_in_it() {
         ("minijinja::", "template"),
         ("prometheus_client::", "telemetry/"),
         ("axum::", "http/"),
+        ("x509_parser::", "certificate"),
         ("clap::", "cli/"),
     ]);
     let mut found = Vec::new();

@@ -7,6 +7,7 @@ mod client_consumer;
 mod client_group;
 mod client_transport;
 mod container;
+mod doctor;
 mod engine;
 mod example_config;
 mod real_kafka;
