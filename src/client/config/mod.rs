@@ -190,6 +190,9 @@ impl HostPort {
     /// Reads `host:port`; the error says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
+        if text.contains(',') {
+            return Err(format!("`{text}` is a list; give each server by itself"));
+        }
         if text.starts_with('[') || text.matches(':').count() > 1 {
             return Err(format!("`{text}` is an IPv6 address; this client dials IPv4 only"));
         }
@@ -219,11 +222,20 @@ fn plausible_host(host: &str) -> bool {
         })
 }
 
+/// `bootstrap.servers` as Kafka's setting is written, one server each.
+pub(crate) fn split_at_commas<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> Vec<String> {
+    let mut all = Vec::new();
+    for servers in servers {
+        all.extend(servers.into().split(',').map(|server| server.trim().to_owned()));
+    }
+    all
+}
+
 impl ClientConfig {
-    /// Kafka's defaults, no security.
+    /// Kafka's defaults, no security. Each of `bootstrap_servers` is `host:port`, or several with commas between them.
     pub fn new<S: Into<String>>(bootstrap_servers: impl IntoIterator<Item = S>) -> Self {
         Self {
-            bootstrap_servers: bootstrap_servers.into_iter().map(Into::into).collect(),
+            bootstrap_servers: split_at_commas(bootstrap_servers),
             client_id: "kafka_consumer".to_owned(),
             security: Security::Plaintext,
             request_timeout: Duration::from_secs(30),
@@ -347,6 +359,18 @@ mod tests {
             password: PasswordSource::from("hunter2"),
         });
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn servers_with_commas_between_them_are_several() {
+        let mut config = ClientConfig::new(["b1:9092, b2:9092", "b3:9092"]);
+        assert_eq!(config.bootstrap_servers, ["b1:9092", "b2:9092", "b3:9092"]);
+        config.bootstrap_servers = vec!["b1:9092,b2:9092".to_owned()];
+        let mistakes = config.validate().unwrap_err();
+        assert_eq!(
+            mistakes[0].to_string(),
+            "bootstrap.servers: `b1:9092,b2:9092` is a list; give each server by itself"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kafka_proto::assignor::AssignorKind;
 
-use crate::client::config::{ClientConfig, Security};
+use crate::client::config::{ClientConfig, Security, split_at_commas};
 use crate::client::consumer::config::{AutoOffsetReset, ConsumerConfig};
 use crate::client::consumer::{BuildError, Consumer};
 use crate::client::request::IsolationLevel;
@@ -24,11 +24,7 @@ impl ConsumerBuilder {
 
     /// `bootstrap.servers`: `host:port` each, or several with commas between them, as Kafka's setting is written.
     pub fn bootstrap_servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
-        let mut all = Vec::new();
-        for servers in servers {
-            all.extend(servers.into().split(',').map(|server| server.trim().to_owned()));
-        }
-        self.config.client.bootstrap_servers = all;
+        self.config.client.bootstrap_servers = split_at_commas(servers);
         self
     }
 
