@@ -2,16 +2,21 @@
 //!
 //! A broker answers one connection's requests in order. So each answer must carry the oldest unanswered correlation
 //! id; anything else means that framing is in doubt, and the stream fails at that byte, for everyone. The same holds
-//! for a length that is negative or above the cap, before a byte of that frame is read. Written bytes are gathered
-//! until they are flushed, so that a frame leaves in one piece.
+//! for a length that is negative or above the cap, before a byte of that frame is read. A stream that ends
+//! with requests unanswered is reset, so that none of them arrives late. Written bytes are gathered until they are
+//! flushed, so that a frame leaves in one piece.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::client::connection::CloseCause;
@@ -20,8 +25,28 @@ use crate::client::connection::CloseCause;
 pub(super) type Stream = Box<dyn Duplex>;
 
 /// What a connection needs of a stream.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for S {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Makes the coming close a reset: what is still on its way to the broker is thrown away (`SO_LINGER` 0).
+    fn reset_on_close(&self);
+}
+
+impl Duplex for TcpStream {
+    fn reset_on_close(&self) {
+        // Best effort: a socket that is already gone has nothing on its way.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Duplex for TlsStream<TcpStream> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
+}
+
+#[cfg(test)]
+impl Duplex for tokio::io::DuplexStream {
+    fn reset_on_close(&self) {}
+}
 
 /// The end of a connection and its one cause.
 #[derive(Default)]
@@ -70,8 +95,18 @@ impl Guarded {
     }
 
     fn end(&mut self, cause: CloseCause) -> io::Error {
-        self.stream = None;
+        self.drop_stream();
         io::Error::new(io::ErrorKind::ConnectionAborted, self.fate.end(cause))
+    }
+
+    /// Closes the socket. A request that was given up must not reach the broker after the one that takes its place: a
+    /// late `JoinGroup` would be a second member, a late `OffsetCommit` would go back.
+    fn drop_stream(&mut self) {
+        if let Some(stream) = self.stream.take()
+            && !self.frames.unanswered.is_empty()
+        {
+            stream.get_ref().reset_on_close();
+        }
     }
 
     fn end_with(&mut self, error: &io::Error) -> io::Error {
@@ -81,7 +116,7 @@ impl Guarded {
     /// The stream, unless it is over.
     fn writer(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut BufWriter<Stream>>> {
         if self.ended_for_writer.as_mut().poll(cx).is_ready() {
-            self.stream = None;
+            self.drop_stream();
         }
         match &mut self.stream {
             Some(stream) => Ok(Pin::new(stream)),
@@ -98,7 +133,7 @@ impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.ended_for_reader.as_mut().poll(cx).is_ready() {
-            this.stream = None;
+            this.drop_stream();
         }
         let Some(stream) = &mut this.stream else {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionAborted)));
@@ -238,6 +273,8 @@ impl FrameWatch {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn request(correlation: i32, body: usize) -> Vec<u8> {
@@ -293,5 +330,32 @@ mod tests {
             let refused = FrameWatch::new(1000).received(&length.to_be_bytes());
             assert_eq!(refused, Err(CloseCause::FrameLength(length)));
         }
+    }
+
+    /// What the broker reads after a request, when this side ends the connection before or after the answer.
+    async fn what_the_broker_sees(answered: bool) -> io::Result<usize> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap());
+        let (ours, accepted) = tokio::join!(dialled, listener.accept());
+        let (mut theirs, _) = accepted.unwrap();
+        let fate = Arc::new(Fate::default());
+        let mut guarded = Guarded::new(Box::new(ours.unwrap()), 1_000, Arc::clone(&fate));
+        let request = [0, 0, 0, 8, 0, 11, 0, 9, 0, 0, 0, 7];
+        guarded.write_all(&request).await.unwrap();
+        guarded.flush().await.unwrap();
+        theirs.read_exact(&mut [0; 12]).await.unwrap();
+        if answered {
+            theirs.write_all(&[0, 0, 0, 4, 0, 0, 0, 7]).await.unwrap();
+            guarded.read_exact(&mut [0; 8]).await.unwrap();
+        }
+        fate.end(CloseCause::ClosedByUs);
+        guarded.read(&mut [0; 8]).await.unwrap_err();
+        theirs.read(&mut [0; 1]).await
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_with_a_request_unanswered_is_reset_and_any_other_is_closed() {
+        assert_eq!(what_the_broker_sees(false).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(what_the_broker_sees(true).await.unwrap(), 0);
     }
 }
