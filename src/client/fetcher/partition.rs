@@ -69,6 +69,20 @@ pub(crate) enum Work {
     Waiting { until: Instant, error: String },
 }
 
+/// From where the leader wants this reader to read (KIP-392).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replica {
+    /// From itself.
+    None,
+    /// From a replica nearby.
+    Preferred { id: BrokerId, until: Instant },
+    /// The replica that it named failed.
+    Distrusted { until: Instant },
+}
+
+/// How long the leader alone is read after a replica that it named failed.
+const REPLICA_DISTRUST: Duration = Duration::from_secs(30);
+
 /// What a transition wants done.
 #[derive(Debug)]
 pub(crate) enum Effect {
@@ -99,8 +113,7 @@ pub(crate) struct Partition {
     pub(crate) leader: Option<Leader>,
     /// How many bytes of this partition one response may carry.
     pub(crate) fetch_bytes: usize,
-    /// A replica that the leader prefers for this reader (KIP-392), and until when.
-    replica: Option<(BrokerId, Instant)>,
+    replica: Replica,
     origin: Origin,
     retry: Backoff,
     /// Where a batch was unreadable once; it is being fetched a second time.
@@ -115,7 +128,7 @@ impl Partition {
             work: Work::Idle,
             leader: None,
             fetch_bytes: policies.fetch_bytes,
-            replica: None,
+            replica: Replica::None,
             origin,
             retry: policies.retry.clone(),
             damaged: None,
@@ -164,18 +177,32 @@ impl Partition {
 
     /// The broker to fetch from.
     pub(crate) fn source(&self, now: Instant) -> Option<BrokerId> {
-        let replica = self.replica.filter(|(_, until)| *until > now).map(|(id, _)| id);
-        replica.or(self.leader.map(|leader| leader.id))
+        match self.replica {
+            Replica::Preferred { id, until } if until > now => Some(id),
+            Replica::None | Replica::Preferred { .. } | Replica::Distrusted { .. } => {
+                self.leader.map(|leader| leader.id)
+            }
+        }
     }
 
     /// The leader prefers that a replica nearby is read.
-    pub(crate) fn read_from(&mut self, replica: BrokerId, until: Instant) {
-        self.replica = Some((replica, until));
+    pub(crate) fn read_from(&mut self, id: BrokerId, until: Instant) {
+        self.replica = Replica::Preferred { id, until };
     }
 
-    /// Whether a replica was being read; from now on it is the leader again.
-    pub(crate) fn back_to_leader(&mut self) -> bool {
-        self.replica.take().is_some()
+    /// Whether a replica was being read. From now on it is the leader again, which for a while must not name a replica:
+    /// it gives no records when it does, and might name the same one for ever (fault O13).
+    pub(crate) fn back_to_leader(&mut self, now: Instant) -> bool {
+        let was_followed = matches!(self.replica, Replica::Preferred { .. });
+        if was_followed {
+            self.replica = Replica::Distrusted { until: now + REPLICA_DISTRUST };
+        }
+        was_followed
+    }
+
+    /// Whether the leader must not be told of our rack.
+    pub(crate) fn shuns_replicas(&self, now: Instant) -> bool {
+        matches!(self.replica, Replica::Distrusted { until } if until > now)
     }
 
     /// The topic is another one under the same name; epochs start anew and offsets mean nothing.

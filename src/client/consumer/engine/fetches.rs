@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_proto::error_code::{ErrorClass, ErrorCode};
-use kafka_proto::fetch_session::{FetchHead, FetchUse};
+use kafka_proto::fetch_session::{FetchHead, FetchPlan, FetchUse};
 use kafka_proto::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
 use crate::client::consumer::engine::{Engine, Outcome};
@@ -43,7 +43,7 @@ impl Engine {
             let Some(max_bytes) = self.bytes_to_ask_for() else { return };
             if self.broker(broker).is_free(now) {
                 let wanted = self.broker(broker).choose(due);
-                self.send_fetch(broker, &wanted, max_bytes);
+                self.send_fetch(broker, &wanted, max_bytes, now);
             }
         }
     }
@@ -73,13 +73,15 @@ impl Engine {
         (left >= worth_it).then(|| left.min(self.config.fetch_max_bytes))
     }
 
-    fn send_fetch(&mut self, id: BrokerId, wanted: &BTreeMap<TopicPartition, Wanted>, max_bytes: usize) {
+    fn send_fetch(&mut self, id: BrokerId, wanted: &BTreeMap<TopicPartition, Wanted>, max_bytes: usize, now: Instant) {
         let ids: TopicIds = wanted.iter().map(|(name, wanted)| (wanted.topic_id, Arc::clone(&name.topic))).collect();
         let with_ids = !ids.contains_key(&TopicId::ZERO);
         let mut sent = BTreeMap::new();
+        let mut rack = self.config.client_rack.clone();
         for (name, wanted) in wanted {
             if let Some(partition) = self.partitions.get_mut(name) {
                 partition.work = Work::InFlight;
+                rack = rack.filter(|_| !partition.shuns_replicas(now));
                 sent.insert(name.clone(), Sent { ownership: partition.ownership.clone(), at: wanted.at });
             }
         }
@@ -90,7 +92,7 @@ impl Engine {
         }
         // One batch may be larger than the partition's share, and must get through alone.
         let largest = wanted.values().map(|wanted| wanted.max_bytes).max().unwrap_or(0);
-        let request = self.request(&plan, max_bytes.max(largest));
+        let request = self.request(&plan, max_bytes.max(largest), rack.unwrap_or_default());
         self.reserved_bytes = self.reserved_bytes.saturating_add(max_bytes);
         self.broker(id).fetching = Fetching::InFlight(InFlight { sent, plan, reserved_bytes: max_bytes });
         let (cluster, limit) = (self.cluster.clone(), self.config.fetch_max_wait + ANSWER_MARGIN);
@@ -100,7 +102,7 @@ impl Engine {
         });
     }
 
-    fn request(&self, plan: &kafka_proto::fetch_session::FetchPlan<Wanted>, max_bytes: usize) -> Fetch {
+    fn request(&self, plan: &FetchPlan<Wanted>, max_bytes: usize, rack: String) -> Fetch {
         let partition = |(name, wanted): &(TopicPartition, Wanted)| PartitionToFetch {
             partition: name.clone(),
             topic_id: wanted.topic_id,
@@ -118,7 +120,7 @@ impl Engine {
             session_epoch: plan.session_epoch,
             partitions: plan.partitions.iter().map(partition).collect(),
             forgotten: plan.forgotten.iter().map(|(name, wanted)| (name.clone(), wanted.topic_id)).collect(),
-            rack: self.config.client_rack.clone().unwrap_or_default(),
+            rack,
         }
     }
 
@@ -188,7 +190,7 @@ impl Engine {
         let pause = broker.failed(now, random());
         for (name, sent) in &flight.sent {
             if let Some(partition) = self.fetching(sent) {
-                partition.back_to_leader();
+                partition.back_to_leader(now);
                 partition.wait(error.to_owned(), now, pause);
             }
             self.note(name);
@@ -284,7 +286,7 @@ impl Engine {
     fn part_refused(&mut self, id: BrokerId, sent: &Sent, error: ErrorCode, now: Instant) -> Vec<Effect> {
         let policies = self.policies.clone();
         let Some(partition) = self.fetching(sent) else { return Vec::new() };
-        if partition.back_to_leader() {
+        if partition.back_to_leader(now) {
             // A follower's refusal proves nothing: the leader is asked (fault O13).
             return Vec::new();
         }
