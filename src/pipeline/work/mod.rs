@@ -110,14 +110,9 @@ impl<S: Source> Work<S> {
                     self.forget(partition);
                 }
             }
-            Feed::Moved { partition, to, cause } => {
-                tracing::warn!(%partition, to = to.get(), cause, "reading goes on at another offset");
-                self.moved(&partition, to);
-            }
-            Feed::PassedOver { partition, last, cause } => {
-                tracing::error!(%partition, last = last.get(), cause, "offsets that cannot be read were passed over");
-                self.moved(&partition, last.next());
-            }
+            // The client has logged these two, with all it knows of them.
+            Feed::Moved { partition, to, cause: _ } => self.moved(&partition, to),
+            Feed::PassedOver { partition, last, cause: _ } => self.moved(&partition, last.next()),
         }
     }
 
