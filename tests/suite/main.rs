@@ -10,6 +10,7 @@ mod container;
 mod doctor;
 mod engine;
 mod example_config;
+mod faults;
 mod real_kafka;
 mod service_life;
 mod world;
