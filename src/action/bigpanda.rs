@@ -10,7 +10,7 @@ use reqwest::{Method, Url};
 use crate::action::network::Network;
 use crate::action::rate::Rate;
 use crate::secret::{Secret, SecretText};
-use crate::transport::Request;
+use crate::transport::{Answer, Request};
 use tokio::time::Instant;
 
 /// Requests a second and endpoint that BigPanda documents.
@@ -37,8 +37,7 @@ pub struct BigPandaSettings {
 #[derive(Clone, Debug)]
 pub struct BigPanda {
     settings: Arc<BigPandaSettings>,
-    comments: Arc<Rate>,
-    activities: Arc<Rate>,
+    rates: Arc<[Rate; Endpoint::ALL.len()]>,
     key: Arc<Mutex<Option<(Instant, Secret)>>>,
 }
 
@@ -47,13 +46,57 @@ pub struct BigPanda {
 pub(crate) enum Endpoint {
     Comments,
     Activities,
+    Resolve,
+    Assignment,
+    Snooze,
+    Tags,
+    Split,
+    Incidents,
+}
+
+impl Endpoint {
+    /// In the order of their declaration.
+    const ALL: [Self; 8] = [
+        Self::Comments,
+        Self::Activities,
+        Self::Resolve,
+        Self::Assignment,
+        Self::Snooze,
+        Self::Tags,
+        Self::Split,
+        Self::Incidents,
+    ];
+
+    /// What follows the incident's id in the address.
+    const fn tail(self) -> Option<&'static str> {
+        match self {
+            Self::Comments => Some("comments"),
+            Self::Activities => Some("activities"),
+            Self::Resolve => Some("resolve"),
+            Self::Assignment => Some("assignment"),
+            Self::Snooze => Some("snooze"),
+            Self::Tags => Some("tags"),
+            Self::Split => Some("split"),
+            Self::Incidents => None,
+        }
+    }
+}
+
+/// One call about one incident.
+#[derive(Clone, Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) method: Method,
+    pub(crate) incident: &'a str,
+    pub(crate) body: Option<serde_json::Value>,
+    pub(crate) timeout: Duration,
 }
 
 impl BigPanda {
     /// BigPanda at these settings.
     pub fn new(settings: BigPandaSettings) -> Self {
-        let rate = || Arc::new(Rate::new(PER_SECOND, BURST));
-        Self { settings: Arc::new(settings), comments: rate(), activities: rate(), key: Arc::default() }
+        let rates = Endpoint::ALL.map(|_| Rate::new(PER_SECOND, BURST));
+        Self { settings: Arc::new(settings), rates: Arc::new(rates), key: Arc::default() }
     }
 
     /// The settings.
@@ -63,24 +106,25 @@ impl BigPanda {
 
     /// Waits for a turn at an endpoint.
     pub(crate) async fn turn(&self, endpoint: Endpoint) {
-        match endpoint {
-            Endpoint::Comments => self.comments.turn().await,
-            Endpoint::Activities => self.activities.turn().await,
+        if let Some(rate) = self.rates.get(endpoint as usize) {
+            rate.turn().await;
         }
     }
 
-    /// POST of a comment.
-    pub(crate) async fn comment(
-        &self,
-        network: &Network,
-        incident: &str,
-        text: &str,
-        timeout: Duration,
-    ) -> Result<Request, String> {
+    /// A call about an incident, below the environment.
+    pub(crate) async fn call(&self, network: &Network, call: Call<'_>) -> Result<Request, String> {
         let environment = self.settings.environment_id.as_str();
-        let path = ["resources", "v2.0", "environments", environment, "incidents", incident, "comments"];
-        let body = serde_json::json!({ "comment": text }).to_string();
-        self.request(network, Method::POST, &path, &[], Some(Bytes::from(body)), timeout).await
+        let mut path = vec!["resources", "v2.0", "environments", environment, "incidents", call.incident];
+        path.extend(call.endpoint.tail());
+        let body = call.body.map(|body| Bytes::from(body.to_string()));
+        self.request(network, call.method, &path, &[], body, call.timeout).await
+    }
+
+    /// Takes note of a refusal: the API key may have been rotated.
+    pub(crate) fn answered<E>(&self, result: &Result<Answer, E>) {
+        if result.as_ref().is_ok_and(|answer| matches!(answer.status, 401 | 403)) {
+            self.forget_key();
+        }
     }
 
     /// GET of one page of an incident's activities.
@@ -98,7 +142,7 @@ impl BigPanda {
     }
 
     /// Fetches the API key anew at its next use.
-    pub(crate) fn forget_key(&self) {
+    fn forget_key(&self) {
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::action::bigpanda::{BigPanda, Endpoint};
+use crate::action::bigpanda::{BigPanda, Call, Endpoint};
 use crate::action::definition::{OnUnknown, Scope, Surroundings, template};
 use crate::action::network::Network;
 use crate::action::verdict::{Repeat, judge, refusal};
@@ -72,10 +73,17 @@ impl Action for Comment {
                 Err(error) => return Report::Failed { reason: error.to_string() },
             };
             let incident = &task.context.incident().id;
-            match bigpanda.comment(network, incident, &text, task.timeout).await {
+            let call = Call {
+                endpoint: Endpoint::Comments,
+                method: Method::POST,
+                incident,
+                body: Some(json!({ "comment": text })),
+                timeout: task.timeout,
+            };
+            match bigpanda.call(network, call).await {
                 Ok(request) => {
                     let result = network.http().send(request).await;
-                    refused(&result, bigpanda);
+                    bigpanda.answered(&result);
                     network.scrubbed(judge(result, Repeat::Doubles, |status| (200..300).contains(&status)))
                 }
                 Err(reason) => Report::Retryable { reason, after: None },
@@ -103,7 +111,7 @@ async fn look_for(token: &str, task: Task<'_>, bigpanda: &BigPanda, network: &Ne
             Err(reason) => return Reconciled::CannotTell { reason },
         };
         let result = network.http().send(request).await;
-        refused(&result, bigpanda);
+        bigpanda.answered(&result);
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => return Reconciled::CannotTell { reason: error.to_string() },
@@ -157,20 +165,13 @@ fn activities(body: &[u8]) -> Option<usize> {
 }
 
 /// Short, and the same for every attempt of an episode.
-fn token(episode: &str) -> String {
+pub(crate) fn token(episode: &str) -> String {
     let digest = Sha256::digest(episode.as_bytes());
     let (start, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has 32 bytes");
     format!("[kafka_consumer {:016x}]", u64::from_be_bytes(*start))
 }
 
-/// A key that BigPanda refuses may have been rotated.
-fn refused<E>(result: &Result<Answer, E>, bigpanda: &BigPanda) {
-    if result.as_ref().is_ok_and(|answer| matches!(answer.status, 401 | 403)) {
-        bigpanda.forget_key();
-    }
-}
-
-fn unconfigured() -> Report {
+pub(crate) fn unconfigured() -> Report {
     Report::Failed { reason: "bigpanda is not configured".to_owned() }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::action::incident_call::{Ask, IncidentCall};
 use crate::action::{Action, Known, Read, TYPES};
 use crate::template::{Escape, Template};
 use crate::yaml::{Mistake, Mistakes, Node, Reader};
@@ -91,6 +92,48 @@ pub struct Definition {
     pub policy: Policy,
     /// What it does.
     pub action: Box<dyn Action>,
+}
+
+/// A step that the flow takes by itself, without a definition in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlowStep {
+    /// Assigns the incident to the service's account.
+    Assign,
+    /// Gives it back.
+    Unassign,
+    /// Moves alerts into an incident of their own.
+    Split {
+        /// Their ids.
+        alerts: Vec<String>,
+    },
+    /// Resolves the incident.
+    Resolve,
+}
+
+impl Definition {
+    /// The definition of a step of the flow. All but the split may be repeated without harm.
+    pub fn of_flow(step: FlowStep) -> Self {
+        let (name, ask, on_unknown) = match step {
+            FlowStep::Assign => ("assign_incident", Ask::Assign, OnUnknown::Retry),
+            FlowStep::Unassign => ("unassign_incident", Ask::Unassign, OnUnknown::Retry),
+            FlowStep::Split { alerts } => {
+                let comment = "These alerts are supported by no condition of the automated remediation.".to_owned();
+                ("split_incident", Ask::Split { alerts, comment }, OnUnknown::Reconcile)
+            }
+            FlowStep::Resolve => {
+                let comment = "The automated remediation succeeded.".to_owned();
+                ("resolve_incident", Ask::Resolve { comment }, OnUnknown::Retry)
+            }
+        };
+        let retries = Retries { attempts: ATTEMPTS, backoff: BACKOFF, max_backoff: MAX_BACKOFF };
+        Self {
+            name: Arc::from(name),
+            type_name: name,
+            scope: Scope::Incident,
+            policy: Policy { timeout: TIMEOUT, retries, on_unknown },
+            action: Box::new(IncidentCall(ask)),
+        }
+    }
 }
 
 /// All actions of the configuration. Cheap to clone.
@@ -181,10 +224,9 @@ fn known(reader: &Reader<'_, '_>, name: &str) -> Option<KnownType> {
     match TYPES.iter().find(|(known, _)| *known == name) {
         Some((name, Known::Type(read))) => Some((name, *read)),
         Some((_, Known::NotYet)) => {
-            reader.wrong(
-                "type",
-                format!("`{name}` is not supported yet; this version has webhook and comment_on_incident"),
-            );
+            let known = TYPES.iter().filter(|(_, known)| matches!(known, Known::Type(_)));
+            let names: Vec<_> = known.map(|(name, _)| *name).collect();
+            reader.wrong("type", format!("`{name}` is not supported yet; this version has {}", names.join(", ")));
             None
         }
         None => {
@@ -302,7 +344,7 @@ alert_actions:
             r#"
 incident_actions:
   - {name: a, type: webhok, url: "http://x/"}
-  - {name: b, type: screwdriver, pipeline_id: 1}
+  - {name: b, type: awx, job_template_id: 1}
   - {name: c, type: webhook}
   - {name: d, type: webhook, url: "http://x/{{alert.id}}", bodi: x}
   - {name: e, type: webhook, url: "http://x/{{", on_unknown: reconcile}
@@ -314,7 +356,7 @@ incident_actions:
         );
         let expected = [
             ("line 3", "there is no action type `webhok` (did you mean `webhook`?)"),
-            ("line 4", "`screwdriver` is not supported yet"),
+            ("line 4", "`awx` is not supported yet"),
             ("line 5", "incident_actions[2].url: is required and missing"),
             ("line 6", "looks at an alert"),
             ("line 6", "bodi: unknown key (did you mean `body`?)"),

@@ -9,8 +9,10 @@
 mod bigpanda;
 mod comment;
 mod definition;
+mod incident_call;
 mod network;
 mod rate;
+mod slack;
 mod verdict;
 mod webhook;
 
@@ -22,7 +24,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 pub use crate::action::bigpanda::{BigPanda, BigPandaSettings};
-pub use crate::action::definition::{Definition, Definitions, OnUnknown, Policy, Retries, Scope, Surroundings};
+pub use crate::action::definition::{
+    Definition, Definitions, FlowStep, OnUnknown, Policy, Retries, Scope, Surroundings,
+};
 pub use crate::action::network::{Network, SecretsUnavailable};
 use crate::secret::Secret;
 use crate::template::{Context, RenderError};
@@ -93,6 +97,18 @@ pub enum Report {
     },
 }
 
+impl Report {
+    /// The same with its text changed.
+    pub(crate) fn with_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Succeeded { detail } => Self::Succeeded { detail: change(detail) },
+            Self::Retryable { reason, after } => Self::Retryable { reason: change(reason), after },
+            Self::Failed { reason } => Self::Failed { reason: change(reason) },
+            Self::Unknown { reason } => Self::Unknown { reason: change(reason) },
+        }
+    }
+}
+
 /// What the target says about an earlier attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reconciled {
@@ -134,12 +150,12 @@ pub(crate) enum Known {
 pub(crate) const TYPES: [(&str, Known); 20] = [
     ("webhook", Known::Type(webhook::read)),
     ("comment_on_incident", Known::Type(comment::read)),
-    ("alert_slack", Known::NotYet),
+    ("alert_slack", Known::Type(slack::read)),
     ("awx", Known::NotYet),
     ("check_alert_volume", Known::NotYet),
     ("check_outage", Known::NotYet),
     ("check_service_now_changes", Known::NotYet),
-    ("incident_slack", Known::NotYet),
+    ("incident_slack", Known::Type(slack::read)),
     ("k8s_job", Known::NotYet),
     ("ops_escalation", Known::NotYet),
     ("rootly_escalation", Known::NotYet),
@@ -149,7 +165,7 @@ pub(crate) const TYPES: [(&str, Known); 20] = [
     ("screwdriver", Known::NotYet),
     ("screwdriver_async", Known::NotYet),
     ("screwdriver_batch", Known::NotYet),
-    ("snooze_incident", Known::NotYet),
-    ("tag_incident", Known::NotYet),
-    ("unassign_incident", Known::NotYet),
+    ("snooze_incident", Known::Type(incident_call::read_snooze)),
+    ("tag_incident", Known::Type(incident_call::read_tag)),
+    ("unassign_incident", Known::Type(incident_call::read_unassign)),
 ];

@@ -84,12 +84,7 @@ impl Network {
         let long =
             || kept.values().map(|(_, secret)| secret.reveal()).filter(|value| value.len() >= SCRUBBED_LENGTH_MIN);
         let scrub = |text: String| long().fold(text, |text, value| text.replace(value, "***"));
-        match report {
-            Report::Succeeded { detail } => Report::Succeeded { detail: scrub(detail) },
-            Report::Retryable { reason, after } => Report::Retryable { reason: scrub(reason), after },
-            Report::Failed { reason } => Report::Failed { reason: scrub(reason) },
-            Report::Unknown { reason } => Report::Unknown { reason: scrub(reason) },
-        }
+        report.with_text(scrub)
     }
 
     fn kept(&self, name: &str) -> Option<Secret> {

@@ -45,6 +45,8 @@ pub enum Escape {
     Json,
     /// As one component of a URL.
     Url,
+    /// As plain text in a message of Slack, so that no value can mention a channel or hide a link.
+    Slack,
 }
 
 /// A template, checked and compiled once. Cheap to clone.

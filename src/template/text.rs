@@ -41,6 +41,7 @@ fn write_value(out: &mut Output<'_>, escape: Escape, value: &Jinja) -> Result<()
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.write_char(char::from(byte)),
             _ => write!(out, "%{byte:02X}"),
         }),
+        Escape::Slack => out.write_str(&text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")),
     };
     written.map_err(minijinja::Error::from)
 }

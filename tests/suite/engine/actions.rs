@@ -2,34 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kafka_consumer::ledger::{State, Terminal};
-use kafka_consumer::pipeline::Feed;
+use kafka_consumer::ledger::Terminal;
 
-use crate::engine::source::{Owned, Written};
-use crate::engine::world::{RULES, Running, World, incident};
+use crate::engine::world::{RULES, World, one, reason};
 use crate::world::target::{Call, Target};
 
 const KEY: &str = "a/-/5/oozie/announce";
-
-/// Runs one matched incident to its commit.
-async fn one(world: &World) -> Running {
-    let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).expect("the pipeline listens");
-    running
-        .say
-        .send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)])))
-        .expect("the pipeline listens");
-    running.committed(0, 1).await;
-    running
-}
-
-fn reason(state: &State) -> &str {
-    match state {
-        State::Finished { reason, .. } => reason,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_fails_twice_and_then_works_is_retried() {

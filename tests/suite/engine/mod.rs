@@ -1,7 +1,9 @@
 //! Ledger, actions and pipeline, with a source made for the purpose instead of a Kafka.
 
 mod actions;
+mod bigpanda;
 mod books;
+mod slack;
 mod source;
 mod unknown;
 mod world;

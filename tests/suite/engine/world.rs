@@ -10,15 +10,15 @@ use kafka_consumer::condition::Conditions;
 use kafka_consumer::dead_letter::DeadLetters;
 use kafka_consumer::incident;
 use kafka_consumer::ledger::{Entry, EpisodeKey, Ledger, Record, State};
-use kafka_consumer::pipeline::{Domain, Drained, Executor, Limits, PipelineError, Status, run, wall_clock_ms};
-use kafka_consumer::secret::{SecretText, Secrets};
+use kafka_consumer::pipeline::{Domain, Drained, Executor, Feed, Limits, PipelineError, Status, run, wall_clock_ms};
+use kafka_consumer::secret::{Provider, SecretText, Secrets};
 use kafka_consumer::transport::{HttpClient, HttpSettings};
 use kafka_consumer::yaml::{Mistakes, parse};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::source::{Remote, Said, Script};
+use crate::engine::source::{Owned, Remote, Said, Script, Written};
 use crate::world::target::Target;
 
 /// How long anything may take before the test fails.
@@ -82,6 +82,20 @@ impl World {
         self.dir.path().join(name)
     }
 
+    /// A secret whose value a file holds.
+    pub(super) fn secret(&self, name: &str, value: &str) {
+        std::fs::write(self.path(&format!("secret-{name}")), value).expect("writes");
+    }
+
+    fn secrets(&self) -> Vec<(String, Provider)> {
+        let files = std::fs::read_dir(self.dir.path()).expect("lists").map(|entry| entry.expect("an entry").path());
+        let secret = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?.strip_prefix("secret-")?.to_owned();
+            Some((name, Provider::File(path)))
+        };
+        files.filter_map(secret).collect()
+    }
+
     pub(super) async fn ledger(&self) -> Ledger {
         let path = self.path("ledger.redb");
         let opened = Ledger::open_or_wait(&path, "test", |_| {});
@@ -110,7 +124,9 @@ impl World {
     fn domain(&self, ledger: Ledger) -> Domain {
         let mistakes = Mistakes::default();
         let root = parse(&self.rules, &mistakes).expect("yaml");
-        let surroundings = Surroundings { bigpanda: true, secrets: Vec::new() };
+        let secrets = self.secrets();
+        let surroundings =
+            Surroundings { bigpanda: true, secrets: secrets.iter().map(|(name, _)| name.clone()).collect() };
         let (of_incident, of_alert) = (root.get("incident_actions"), root.get("alert_actions"));
         let definitions = Definitions::read(of_incident, of_alert, &surroundings, &mistakes);
         let conditions = Conditions::compile(root.get("incident_conditions"), "incident_conditions", &mistakes);
@@ -120,7 +136,7 @@ impl World {
             base_url: base.parse().expect("a URL"),
             environment_id: "5f0c".to_owned(),
             api_key: SecretText::new("key"),
-            service_account_id: None,
+            service_account_id: Some("60aa".to_owned()),
         });
         let tls = TlsSettings::default();
         let http = HttpClient::new(Resolver::system(PATIENCE), tls, HttpSettings::default()).expect("builds");
@@ -128,7 +144,7 @@ impl World {
             conditions,
             definitions,
             ledger,
-            executor: Executor::Live(Network::new(http, Secrets::default(), Some(bigpanda))),
+            executor: Executor::Live(Network::new(http, Secrets::new(secrets), Some(bigpanda))),
             dead_letters: Some(DeadLetters::open(&self.path("dead.jsonl")).expect("opens")),
             kill_switch_file: Some(self.path("PAUSED")),
             limits: self.limits,
@@ -138,6 +154,25 @@ impl World {
             name: "test".to_owned(),
             now_ms: wall_clock_ms,
         }
+    }
+}
+
+/// Runs one matched incident to its commit.
+pub(super) async fn one(world: &World) -> Running {
+    let running = world.start().await;
+    let right = Owned::new(0);
+    running.say.send(Feed::Assigned(vec![right.clone()])).expect("the pipeline listens");
+    let record = incident("a", "oozie", 5, 10);
+    running.say.send(Feed::Records(Written::new(&right, 0, &[record]))).expect("the pipeline listens");
+    running.committed(0, 1).await;
+    running
+}
+
+/// The reason with which an episode ended.
+pub(super) fn reason(state: &State) -> &str {
+    match state {
+        State::Finished { reason, .. } => reason,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 /// One request that arrived whole.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
@@ -78,7 +79,8 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Call>>, reply: &(dyn Fn(&Call) -> 
 fn read(reader: &mut BufReader<&TcpStream>) -> Option<Call> {
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
-    let path = first.split_whitespace().nth(1)?.to_owned();
+    let mut words = first.split_whitespace();
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -90,5 +92,5 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Call> {
     let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Call { path, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    Some(Call { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
