@@ -6,6 +6,7 @@
 
 pub mod assignor;
 pub mod backoff;
+pub mod buffers;
 pub mod compression;
 pub mod error_code;
 pub mod fetch_session;

@@ -19,6 +19,8 @@ const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184D_2A50..=0x184D_2A5F;
 const WINDOW_BYTES: usize = 64 << 10;
 /// One more byte of length gives at most 255 more bytes of output.
 const EXPANSION_MAX: usize = 255;
+/// What a block is tried with first: text rarely packs better, and room that is not needed is memory that is cleared.
+const EXPANSION_USUAL: usize = 8;
 /// In a block's size: the block is stored as it is.
 const STORED: u32 = 1 << 31;
 
@@ -136,8 +138,28 @@ fn frame(input: &mut Input<'_>, out: &mut Scratch) -> Result<(), CompressionErro
 
 fn block(packed: &[u8], frame: &Descriptor, begin: usize, out: &mut Scratch) -> Result<(), CompressionError> {
     let possible = packed.len().saturating_mul(EXPANSION_MAX).min(frame.block_bytes_max);
+    let usual = packed.len().saturating_mul(EXPANSION_USUAL).max(WINDOW_BYTES);
+    if usual < possible.min(out.left()) && unpack(packed, frame, begin, usual, out).is_ok() {
+        return Ok(());
+    }
     let allowed = possible.min(out.left());
-    let (written, free) = out.room(allowed)?;
+    match unpack(packed, frame, begin, allowed, out) {
+        Err(Unpacking::Block(DecompressError::OutputTooSmall { .. })) if allowed < possible => Err(out.too_large()),
+        Err(Unpacking::Block(error)) => Err(malformed(error)),
+        Err(Unpacking::Room(error)) => Err(error),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Why a block was not unpacked.
+enum Unpacking {
+    Block(DecompressError),
+    Room(CompressionError),
+}
+
+/// Unpacks a block into at most `allowed` bytes.
+fn unpack(packed: &[u8], frame: &Descriptor, begin: usize, allowed: usize, out: &mut Scratch) -> Result<(), Unpacking> {
+    let (written, free) = out.room(allowed).map_err(Unpacking::Room)?;
     let unpacked = if frame.linked {
         let of_frame = written.get(begin..).unwrap_or_default();
         let window = of_frame.get(of_frame.len().saturating_sub(WINDOW_BYTES)..).unwrap_or_default();
@@ -145,14 +167,8 @@ fn block(packed: &[u8], frame: &Descriptor, begin: usize, out: &mut Scratch) -> 
     } else {
         decompress_into(packed, free)
     };
-    match unpacked {
-        Ok(bytes) => {
-            out.advance(bytes);
-            Ok(())
-        }
-        Err(DecompressError::OutputTooSmall { .. }) if allowed < possible => Err(out.too_large()),
-        Err(error) => Err(malformed(error)),
-    }
+    out.advance(unpacked.map_err(Unpacking::Block)?);
+    Ok(())
 }
 
 /// Writes what the Java client writes: independent blocks of 64 KiB, no checksums but the header's.

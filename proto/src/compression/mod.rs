@@ -1,8 +1,8 @@
 //! The four compressions of record batches, both ways.
 //!
 //! Promised: whatever the input, a call writes at most the cap and never reserves much more than the input could
-//! really hold; a bomb costs an error. The working memory is kept from call to call, so that the steady state allocates
-//! once per batch, the result; gzip needs its window besides. Absent: levels as settings; Kafka's defaults are used, or the nearest the codec has.
+//! really hold; a bomb costs an error. The working memory is kept from call to call, and so is that of a result once
+//! nobody uses it, so that the steady state allocates nothing of a batch's size; gzip needs its window besides. Absent: levels as settings; Kafka's defaults are used, or the nearest the codec has.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
@@ -13,12 +13,18 @@ mod zstd;
 
 use std::fmt;
 
+use bytes::Bytes;
 use thiserror::Error;
+
+use crate::buffers::Buffers;
 
 pub use snappy::compress_raw as compress_snappy_raw;
 
 /// Working memory above this is given back after use, so that one large batch does not cost its size for ever.
 const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// A result is lent out in its buffer if it fills at least this part of it: a small one would keep a large buffer alive.
+const LENT_PART_MIN: usize = 8;
 
 /// The compression of a batch's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -103,28 +109,50 @@ impl CompressionError {
 pub struct Decompressor {
     cap_bytes: usize,
     scratch: Scratch,
+    results: Buffers,
     zstd: Option<zstd::Context>,
 }
 
 impl Decompressor {
     /// No single call will give more than `cap_bytes`.
-    pub const fn new(cap_bytes: usize) -> Self {
-        Self { cap_bytes, scratch: Scratch::new(), zstd: None }
+    pub fn new(cap_bytes: usize) -> Self {
+        Self { cap_bytes, scratch: Scratch::new(), results: Buffers::new(KEPT_BYTES_MAX), zstd: None }
     }
 
     /// Decompresses one batch's records. The result is as large as its content.
     pub fn decompress(&mut self, codec: Codec, input: &[u8]) -> Result<Vec<u8>, CompressionError> {
+        let result = self.unpack(codec, input).map(|()| self.scratch.written().to_vec());
+        self.scratch.give_back();
+        result
+    }
+
+    /// Likewise without a copy: the result lies in a buffer that is used for another batch when nobody looks at it any
+    /// more.
+    pub fn decompress_shared(&mut self, codec: Codec, input: &[u8]) -> Result<Bytes, CompressionError> {
+        if self.scratch.bytes.capacity() == 0 {
+            self.scratch.bytes = self.results.take();
+        }
+        let unpacked = self.unpack(codec, input);
+        let filled = self.scratch.filled;
+        let result = unpacked.map(|()| {
+            if self.scratch.bytes.capacity() / LENT_PART_MIN > filled {
+                return Bytes::copy_from_slice(self.scratch.written());
+            }
+            self.results.lend(std::mem::take(&mut self.scratch.bytes), filled)
+        });
+        self.scratch.give_back();
+        result
+    }
+
+    fn unpack(&mut self, codec: Codec, input: &[u8]) -> Result<(), CompressionError> {
         self.scratch.start(self.cap_bytes);
-        let unpacked = match codec {
+        match codec {
             Codec::None => self.scratch.append(input),
             Codec::Gzip => gzip::decompress(input, &mut self.scratch),
             Codec::Snappy => snappy::decompress(input, &mut self.scratch),
             Codec::Lz4 => lz4::decompress(input, &mut self.scratch),
             Codec::Zstd => self.zstd.get_or_insert_default().decompress(input, &mut self.scratch),
-        };
-        let result = unpacked.map(|()| self.scratch.written().to_vec());
-        self.scratch.give_back();
-        result
+        }
     }
 }
 
@@ -291,6 +319,23 @@ pub(crate) mod tests {
             // And the same decompressor goes on working.
             let next = compress(codec, b"next").unwrap();
             assert_eq!(decompressor.decompress(codec, &next).unwrap(), b"next");
+        }
+    }
+
+    #[test]
+    fn a_shared_result_holds_what_a_copied_one_does_and_gives_its_buffer_back() {
+        for codec in Codec::ALL {
+            let mut decompressor = Decompressor::new(1 << 20);
+            let packed = compress(codec, &text(300_000)).unwrap();
+            let first = decompressor.decompress_shared(codec, &packed).unwrap();
+            let second = decompressor.decompress_shared(codec, &packed).unwrap();
+            assert!(first == text(300_000) && second == first, "{codec}");
+            let address = first.as_ptr();
+            drop(first);
+            let third = decompressor.decompress_shared(codec, &packed).unwrap();
+            assert_eq!((third.as_ptr(), &third == &second), (address, true), "{codec}");
+            let small = decompressor.decompress_shared(codec, &compress(codec, b"small").unwrap()).unwrap();
+            assert_eq!(&small[..], b"small", "{codec}");
         }
     }
 

@@ -162,7 +162,7 @@ impl RawBatch {
             Ok(Codec::None) => Ok(self.body),
             // Compaction may leave a header with its flags and nothing behind it.
             Ok(_) if self.body.is_empty() => Ok(self.body),
-            Ok(codec) => decompressor.decompress(codec, &self.body).map(Bytes::from).map_err(BatchFault::Compression),
+            Ok(codec) => decompressor.decompress_shared(codec, &self.body).map_err(BatchFault::Compression),
             Err(unknown) => Err(BatchFault::Codec(unknown)),
         };
         records.map(|records| Batch::new(self.header, records)).map_err(|fault| BatchError {
