@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_consumer::client::{
-    AutoOffsetReset, Commit, Consumer, Event, IsolationLevel, PasswordSource, Record, SaslMechanism,
-    SaslSettings, Security, TlsSettings,
+    AutoOffsetReset, Commit, Consumer, Event, IsolationLevel, PasswordSource, Record, SaslMechanism, SaslSettings,
+    Security, TlsSettings,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -268,7 +268,8 @@ fn set(options: &mut Options, flag: &str, value: String) -> Result<(), String> {
         ("--count", text) => options.count = text.parse().map_err(|error| format!("{flag} {text}: {error}"))?,
         ("--duration", text) => {
             let seconds = text.parse().map_err(|error| format!("{flag} {text}: {error}"))?;
-            options.duration = Duration::try_from_secs_f64(seconds).map_err(|error| format!("{flag} {text}: {error}"))?;
+            options.duration =
+                Duration::try_from_secs_f64(seconds).map_err(|error| format!("{flag} {text}: {error}"))?;
         }
         (_, text) => return Err(format!("{flag} {text} is not known")),
     }

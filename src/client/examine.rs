@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
-use crate::client::connection::{ConnectError, Connection, Connector, RequestError};
+use crate::client::connection::{ConnectError, Connection, Connector, Load, RequestError};
 use crate::client::dial::{self, DialError};
 use crate::client::request::IsolationLevel;
 use crate::client::request::find_coordinator::FindCoordinator;
@@ -181,7 +181,7 @@ impl Examiner {
 
     /// All the way in: a connection, the versions, the login.
     pub async fn log_in(&self, broker: &HostPort) -> Result<Login, ConnectError> {
-        Ok(Login(self.connector.open(broker).await?, self.config.request_timeout))
+        Ok(Login(self.connector.open(broker, Load::Questions).await?, self.config.request_timeout))
     }
 }
 

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
-use crate::client::connection::{ConnectError, Connection, Connector};
+use crate::client::connection::{ConnectError, Connection, Connector, Load};
 use crate::client::request::metadata::GetMetadata;
 use crate::client::resolver::{ResolveError, Resolver};
 
@@ -57,7 +57,7 @@ async fn look(config: &ClientConfig, connector: &Connector, resolver: &Resolver,
     let literal = broker.host.parse::<Ipv4Addr>().is_ok();
     let ipv6_dropped = if literal { Vec::new() } else { resolver.dropped(&broker.host).await };
     let started = Instant::now();
-    let reached = match connector.open(&broker).await {
+    let reached = match connector.open(&broker, Load::Questions).await {
         Ok(connection) => describe(config, &connection, started.elapsed()).await,
         Err(error) => Err(error),
     };

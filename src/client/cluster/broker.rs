@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::cluster::Purpose;
 use crate::client::config::{ClientConfig, HostPort};
-use crate::client::connection::{ConnectError, Connection, Connector};
+use crate::client::connection::{ConnectError, Connection, Connector, Load};
 
 /// Every purpose, in the order of the slots.
 const PURPOSES: [Purpose; 5] =
@@ -113,7 +113,7 @@ impl BrokerLink {
         while let Some(at) = self.retry_at() {
             tokio::time::sleep_until(at).await;
         }
-        let opened = connector.open(address).await;
+        let opened = connector.open(address, load_of(purpose)).await;
         match &opened {
             Ok(connection) => {
                 *lock(&slot.connection) = Some(connection.clone());
@@ -224,4 +224,12 @@ fn connected(connection: &Connection) -> ConnectionState {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Only fetched records are worth a connection of their own kind.
+const fn load_of(purpose: Purpose) -> Load {
+    match purpose {
+        Purpose::Fetch => Load::Records,
+        Purpose::Control | Purpose::Coordinator | Purpose::Rebalance | Purpose::Heartbeat => Load::Questions,
+    }
 }

@@ -21,28 +21,13 @@ use rskafka::protocol::primitives::Int16;
 use rskafka::protocol::traits::WriteError;
 
 use crate::client::connection::guard::{Fate, Guarded, Stream};
+use crate::client::connection::wire::{Answered, WireError};
 use crate::client::request::{Exchange, VersionRange};
 
 /// The Messenger over a guarded stream.
-pub(super) struct Wire(Messenger<Guarded>);
+pub(super) struct Messages(Messenger<Guarded>);
 
-/// An answer: everything after the correlation id.
-pub(super) struct Answered {
-    pub(super) version: i16,
-    pub(super) bytes: Bytes,
-}
-
-/// Why there is no answer.
-pub(super) enum WireError {
-    /// The request cannot be written; nothing was sent.
-    Encode(String),
-    /// No version in common; nothing was sent.
-    NoVersion,
-    /// The connection is over.
-    Broken(String),
-}
-
-impl Wire {
+impl Messages {
     pub(super) fn new(stream: Stream, response_bytes_max: usize, client_id: Arc<str>, fate: Arc<Fate>) -> Self {
         Self(Messenger::new(Guarded::new(stream, response_bytes_max, fate), response_bytes_max, client_id))
     }

@@ -7,9 +7,11 @@
 //! Absent: retries, back-off and the choice of a broker, see `cluster`.
 
 mod error;
+mod frames;
 mod guard;
 mod messenger;
 mod open;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -28,9 +30,10 @@ use crate::client::request::{AtMost, Exchange, Malformed, Reader, VersionRange};
 
 pub use error::{CloseCause, RequestError};
 use guard::Fate;
-use messenger::{Answered, Wire, WireError};
 pub use open::ConnectError;
 pub(crate) use open::Connector;
+pub(crate) use wire::Load;
+use wire::{Answered, Wire, WireError};
 
 /// Requests that may wait for an answer on one connection; further ones wait for their turn.
 const IN_FLIGHT_MAX: usize = 64;
@@ -64,10 +67,15 @@ pub(crate) struct Peer {
 
 impl Connection {
     /// Takes over a fresh stream and learns the broker's versions (KIP-35; KIP-511 names this software).
-    async fn negotiate(stream: guard::Stream, peer: Peer, config: &ClientConfig) -> Result<Self, RequestError> {
+    async fn negotiate(
+        load: Load,
+        stream: guard::Stream,
+        peer: Peer,
+        config: &ClientConfig,
+    ) -> Result<Self, RequestError> {
         let fate = Arc::new(Fate::default());
-        let client_id = Arc::from(config.client_id.as_str());
-        let mut wire = Wire::new(stream, config.receive_message_max_bytes, client_id, Arc::clone(&fate));
+        let (largest, client_id) = (config.receive_message_max_bytes, config.client_id.as_str());
+        let mut wire = Wire::new(load, stream, largest, client_id, Arc::clone(&fate));
         let ranges = learn_versions(&mut wire, &fate, config.request_timeout).await?;
         wire.set_ranges(&ranges);
         let now = Instant::now();
@@ -261,7 +269,12 @@ async fn close_in_time(connection: Weak<Inner>, fate: Arc<Fate>) {
     loop {
         let Some(look_again) = connection.upgrade().map(|inner| inner.close_if_due()) else { return };
         tokio::select! {
-            _ = fate.ended() => return,
+            _ = fate.ended() => {
+                if let Some(connection) = connection.upgrade() {
+                    connection.wire.hang_up().await;
+                }
+                return;
+            }
             () = tokio::time::sleep_until(look_again) => {}
         }
     }

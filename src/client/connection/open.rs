@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
-use crate::client::connection::{CloseCause, Connection, Peer, RequestError, guard};
+use crate::client::connection::{CloseCause, Connection, Load, Peer, RequestError, guard};
 use crate::client::dial::{self, DialError};
 use crate::client::resolver::{ResolveError, Resolver};
 use crate::client::sasl::{Authenticator, SaslError};
@@ -106,7 +106,7 @@ impl Connector {
     }
 
     /// Resolves anew, tries every address, and leaves nothing half open on an error or when dropped.
-    pub(crate) async fn open(&self, broker: &HostPort) -> Result<Connection, ConnectError> {
+    pub(crate) async fn open(&self, broker: &HostPort, load: Load) -> Result<Connection, ConnectError> {
         let owned = || broker.clone();
         let resolved = self.resolver.lookup(&broker.host).await;
         let resolved = resolved.map_err(|source| ConnectError::Resolve { broker: owned(), source })?;
@@ -120,7 +120,7 @@ impl Connector {
             }
         };
         let peer = Peer { name: owned(), address };
-        let connection = Connection::negotiate(stream, peer, &self.config).await;
+        let connection = Connection::negotiate(load, stream, peer, &self.config).await;
         let connection = connection.map_err(|source| ConnectError::Negotiate { broker: owned(), source })?;
         if let Some(authenticator) = &self.authenticator {
             let session = authenticator.authenticate(&connection, self.config.request_timeout).await;

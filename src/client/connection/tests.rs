@@ -60,8 +60,10 @@ async fn connected_with(config: ClientConfig, buffer: usize, heartbeat: (i16, i1
     let (ours, theirs) = tokio::io::duplex(buffer);
     let mut broker = Broker(theirs);
     let peer = Peer { name: HostPort::parse("b1:9092").unwrap(), address: "127.0.0.1:9092".parse().unwrap() };
-    let (connection, ()) =
-        tokio::join!(Connection::negotiate(Box::new(ours), peer, &config), broker.negotiate(heartbeat));
+    let (connection, ()) = tokio::join!(
+        Connection::negotiate(Load::Questions, Box::new(ours), peer, &config),
+        broker.negotiate(heartbeat)
+    );
     (connection.unwrap(), broker)
 }
 
@@ -233,7 +235,8 @@ async fn a_broker_that_does_not_know_our_api_versions_is_asked_in_version_0() {
         assert_eq!((second.key, second.version), (18, 0));
         broker.answer(second.correlation, &[0, 0, 0, 0, 0, 1, 0, 12, 0, 0, 0, 1]).await;
     };
-    let (connection, ()) = tokio::join!(Connection::negotiate(Box::new(ours), peer, &config), old_broker);
+    let (connection, ()) =
+        tokio::join!(Connection::negotiate(Load::Questions, Box::new(ours), peer, &config), old_broker);
     assert_eq!(connection.unwrap().api_version::<Heartbeat>(), Some(1));
 }
 
@@ -302,4 +305,59 @@ async fn the_last_clone_closes_the_socket() {
     assert!(!second.is_closed());
     drop(second);
     assert_eq!(broker.0.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+/// A connection that fetches, and the broker at its other end.
+async fn connected_for_records(config: ClientConfig, buffer: usize) -> (Connection, Broker) {
+    let (ours, theirs) = tokio::io::duplex(buffer);
+    let mut broker = Broker(theirs);
+    let peer = Peer { name: HostPort::parse("b1:9092").unwrap(), address: "127.0.0.1:9092".parse().unwrap() };
+    let negotiated = Connection::negotiate(Load::Records, Box::new(ours), peer, &config);
+    let (connection, ()) = tokio::join!(negotiated, broker.negotiate((0, 0)));
+    (connection.unwrap(), broker)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_for_records_answers_one_after_the_other() {
+    // A pipe of three bytes: every read ends in the middle of something.
+    let (connection, mut broker) = connected_for_records(ClientConfig::new(["b1:9092"]), 3).await;
+    let asked: Vec<_> = (0..3).map(|_| ask(&connection, LONG)).collect();
+    for code in [0_i16, 27, 0] {
+        let request = broker.asked().await;
+        broker.answer(request.correlation, &code.to_be_bytes()).await;
+    }
+    let mut codes = Vec::new();
+    for asked in asked {
+        codes.push(asked.await.unwrap().unwrap());
+    }
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 0, 27]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_closes_the_socket_of_a_connection_for_records() {
+    let (connection, mut broker) = connected_for_records(ClientConfig::new(["b1:9092"]), 1 << 20).await;
+    let asked = ask(&connection, Duration::from_secs(5));
+    broker.asked().await;
+    assert!(matches!(asked.await.unwrap(), Err(RequestError::Closed(CloseCause::TimedOut { .. }))));
+    assert_eq!(broker.0.read(&mut [0; 8]).await.unwrap(), 0, "the socket is closed");
+    assert!(connection.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_for_records_that_is_closed_while_nothing_is_asked_gives_its_socket_back() {
+    let (connection, mut broker) = connected_for_records(ClientConfig::new(["b1:9092"]), 1 << 20).await;
+    connection.close();
+    assert_eq!(broker.0.read(&mut [0; 8]).await.unwrap(), 0, "the socket is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_for_records_refuses_an_answer_above_its_limit() {
+    let mut config = ClientConfig::new(["b1:9092"]);
+    config.receive_message_max_bytes = 1000;
+    let (connection, mut broker) = connected_for_records(config, 1 << 20).await;
+    let asked = ask(&connection, LONG);
+    broker.asked().await;
+    broker.0.write_i32(1001).await.unwrap();
+    assert!(matches!(asked.await.unwrap(), Err(RequestError::Closed(CloseCause::TooLarge { length: 1001, .. }))));
 }
