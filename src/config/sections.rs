@@ -64,6 +64,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The file with the token that administrative requests carry; without it there are none.
     pub admin_token_file: Option<PathBuf>,
+    /// Names that a request's `Host` may carry, beside addresses, `localhost` and this machine's name.
+    pub hosts: Vec<String>,
 }
 
 /// The API of `BigPanda`.
@@ -148,11 +150,13 @@ pub(super) fn cloudwatch(root: &Reader<'_, '_>) -> CloudWatch {
 }
 
 pub(super) fn http(root: &Reader<'_, '_>) -> Http {
-    let mut http = Http { listen: SocketAddr::from(([127, 0, 0, 1], 4080)), admin_token_file: None };
+    let mut http = Http { listen: SocketAddr::from(([127, 0, 0, 1], 4080)), admin_token_file: None, hosts: Vec::new() };
     let Some(reader) = root.child("http") else { return http };
     let listen = reader.read("listen", "an address such as 127.0.0.1:4080", |node| node.text()?.parse().ok());
     http.listen = listen.unwrap_or(http.listen);
     http.admin_token_file = reader.string("admin_token_file").map(PathBuf::from);
+    let names = |node: &crate::yaml::Node| node.as_list()?.iter().map(|item| item.text().map(str::to_owned)).collect();
+    http.hosts = reader.read("hosts", "a list of host names", names).unwrap_or_default();
     reader.close();
     http
 }

@@ -4,6 +4,9 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
+use super::chart::Chart;
 use super::routes::Readiness;
 
 /// What the page shows below the headline.
@@ -15,6 +18,8 @@ pub struct Status {
     pub facts: Vec<Fact>,
     /// Tables, in order; one without rows shows its `empty` text.
     pub tables: Vec<Table>,
+    /// The last hour, minute by minute.
+    pub chart: Option<Chart>,
 }
 
 /// A name and what it is.
@@ -43,16 +48,25 @@ pub struct Table {
 pub type Row = Vec<String>;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark}\
-body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1rem}\
-h1{font-size:1.3rem;margin:.2rem 0}h2{font-size:1rem;margin:1.5rem 0 .3rem}\
-.good,.bad{padding:.6rem .8rem;border-left:.4rem solid #2a8a3e;background:#2a8a3e22;margin:.8rem 0}\
-.bad{border-color:#c0392b;background:#c0392b22}\
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
-th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #8884;vertical-align:top}\
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}";
+:root{color-scheme:light dark;--line:#8884;--soft:#8881;--good:#2a8a3e;--bad:#d0453a}\
+*{box-sizing:border-box}\
+body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:1rem}\
+h1{font-size:1.15rem;margin:.2rem 0;overflow-wrap:anywhere}h2{font-size:1rem;margin:0 0 .5rem}\
+section{border:1px solid var(--line);border-radius:.6rem;padding:.8rem 1rem;margin:.8rem 0;background:var(--soft)}\
+.good,.bad{padding:.6rem .8rem;border-left:.4rem solid var(--good);border-radius:.3rem;background:#2a8a3e22;margin:.8rem 0;\
+overflow-wrap:anywhere}\
+.bad{border-color:var(--bad);background:#d0453a22}\
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.92rem}\
+th,td{text-align:left;padding:.3rem 1rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
+th{font-weight:600;opacity:.75;white-space:nowrap}tr:last-child td{border-bottom:0}\
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:0}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}\
+form{display:flex;gap:.5rem;flex-wrap:wrap}input,button{font:inherit;padding:.3rem .6rem;border-radius:.4rem;\
+border:1px solid var(--line);background:transparent;color:inherit}input{flex:1 1 12rem;min-width:0}\
+svg{display:block;width:100%;height:6rem}.key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.9rem;margin:.4rem 0 0}\
+.key i{display:inline-block;width:.7rem;height:.7rem;border-radius:.15rem;margin-right:.35rem}p{margin:.2rem 0}\
+footer{opacity:.7;font-size:.85rem;margin:1rem 0}@media(max-width:34rem){dl{grid-template-columns:1fr}dd{margin:0 0 .3rem}}";
 
-pub(super) fn render(readiness: &Readiness, status: &Status) -> String {
+pub(super) fn render(readiness: &Readiness, status: &Status, wanted: Option<&str>) -> String {
     let mut html = String::with_capacity(8 * 1024);
     let title = escape(&status.title);
     let _ = write!(
@@ -62,16 +76,59 @@ pub(super) fn render(readiness: &Readiness, status: &Status) -> String {
          <title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>"
     );
     headline(&mut html, readiness);
-    html.push_str("<dl>");
+    search(&mut html, wanted);
+    if let Some(chart) = &status.chart {
+        chart.write(&mut html);
+    }
+    html.push_str("<section><h2>At a glance</h2><dl>");
     for fact in &status.facts {
         let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", escape(fact.name), escape(&fact.value));
     }
-    html.push_str("</dl>");
+    html.push_str("</dl></section>");
     for table in &status.tables {
         write_table(&mut html, table);
     }
-    html.push_str("</body></html>\n");
+    html.push_str(
+        "<footer>The same as JSON: /api/v1/health, group, incidents, actions, decisions. For Prometheus: /metrics.</footer></body></html>\n",
+    );
     html
+}
+
+/// Works without a script: it asks for this page again.
+fn search(html: &mut String, wanted: Option<&str>) {
+    let wanted = escape(wanted.unwrap_or_default());
+    let _ = write!(
+        html,
+        "<form action=\"/status.html\"><input name=\"incident\" value=\"{wanted}\" aria-label=\"Incident id\" \
+         placeholder=\"Incident id\"><button>Show its decisions</button></form>"
+    );
+}
+
+/// Episodes from the ledger as a table; what keeps them from being read stands in their place.
+pub(super) fn episodes(title: &'static str, found: &Result<Value, String>) -> Table {
+    let columns = &["When", "Incident", "Alert", "Condition", "Action", "State", "Why"];
+    let (episodes, trouble) = match found {
+        Ok(value) => (value.as_array().map_or(&[][..], Vec::as_slice), None),
+        Err(why) => (&[][..], Some(why.clone())),
+    };
+    let text = |episode: &Value, name: &str| episode[name].as_str().unwrap_or_default().to_owned();
+    let row = |episode: &Value| {
+        let age = episode["age_s"].as_u64().unwrap_or_default();
+        let names = ["incident", "alert", "condition", "action", "state", "reason"];
+        std::iter::once(ago(age)).chain(names.map(|name| text(episode, name))).collect()
+    };
+    let mut rows: Vec<Row> = episodes.iter().map(row).collect();
+    rows.extend(trouble.map(|why| vec![why]));
+    Table { title, columns, rows, empty: "none" }
+}
+
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
 }
 
 fn headline(html: &mut String, readiness: &Readiness) {
@@ -90,9 +147,9 @@ fn headline(html: &mut String, readiness: &Readiness) {
 }
 
 fn write_table(html: &mut String, table: &Table) {
-    let _ = write!(html, "<h2>{}</h2>", escape(table.title));
+    let _ = write!(html, "<section><h2>{}</h2>", escape(table.title));
     if table.rows.is_empty() {
-        let _ = write!(html, "<p>{}</p>", escape(table.empty));
+        let _ = write!(html, "<p>{}</p></section>", escape(table.empty));
         return;
     }
     html.push_str("<div class=\"wide\"><table><thead><tr>");
@@ -107,10 +164,10 @@ fn write_table(html: &mut String, table: &Table) {
         }
         html.push_str("</tr>");
     }
-    html.push_str("</tbody></table></div>");
+    html.push_str("</tbody></table></div></section>");
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -136,17 +193,18 @@ mod tests {
             title: evil.to_owned(),
             facts: vec![Fact { name: "group", value: evil.to_owned() }],
             tables: vec![Table { title: "t", columns: &["c"], rows: vec![vec![evil.to_owned()]], empty: "" }],
+            chart: None,
         };
-        let html = render(&Readiness::NotReady(vec![evil.to_owned()]), &status);
+        let html = render(&Readiness::NotReady(vec![evil.to_owned()]), &status, Some(evil));
         assert!(!html.contains("<script"), "{html}");
-        assert_eq!(html.matches("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;").count(), 5);
+        assert_eq!(html.matches("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;").count(), 6);
     }
 
     #[test]
     fn a_table_without_rows_says_so() {
         let table = Table { title: "Actions running", columns: &["action"], rows: vec![], empty: "none" };
         let status = Status { tables: vec![table], ..Status::default() };
-        let html = render(&Readiness::Ready("2 partitions".to_owned()), &status);
+        let html = render(&Readiness::Ready("2 partitions".to_owned()), &status, None);
         assert!(html.contains("<h2>Actions running</h2><p>none</p>"), "{html}");
         assert!(html.contains("<strong>Ready.</strong> 2 partitions"), "{html}");
     }

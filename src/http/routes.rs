@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use serde::Deserialize;
+use serde_json::Value;
 
+use super::api::{Change, Question};
 use super::limits::BODY_BYTES_MAX;
 use super::page::{Status, render};
+use super::{api, host, page};
 
 /// Whether the service can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,14 @@ pub trait Surface: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// The body of `/metrics` and its content type.
     fn metrics(&self) -> (String, &'static str);
+    /// The answer to a question; may read the disk, and is not asked on the runtime.
+    fn answer(&self, question: &Question) -> Result<Value, String>;
+    /// Changes something, for whoever had the token; may write to the disk.
+    fn change(&self, change: &Change) -> Result<(), String>;
+    /// The token that changing needs, as its file is now; `None`: nothing can be changed.
+    fn token(&self) -> Option<String>;
+    /// Names of this host, beside addresses and `localhost`.
+    fn host_names(&self) -> Vec<String>;
 }
 
 /// Headers of every answer: nothing is framed, sniffed, cached or loaded from elsewhere.
@@ -43,28 +55,36 @@ const SECURITY: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
         ),
     ),
 ];
 
 pub(super) fn router(surface: Arc<dyn Surface>) -> Router {
+    let names: Arc<[String]> = surface.host_names().into();
+    let api = api::router(Arc::clone(&surface));
     Router::new()
         .route("/", get(status))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/status.html", get(status))
         .route("/metrics", get(metrics))
-        .fallback(not_found)
-        .layer(middleware::from_fn(guard))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(surface)
+        .merge(api)
+        .fallback(not_found)
+        .layer(middleware::from_fn(move |request, next| guard(Arc::clone(&names), request, next)))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
 /// Refuses what changes things or brings a body, and adds the headers to whatever is answered.
-async fn guard(request: Request, next: Next) -> Response {
+async fn guard(names: Arc<[String]>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = if !reads {
+    let changes = *request.method() == Method::POST && request.uri().path().starts_with("/api/v1/");
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let mut response = if !host::is_ours(host, &names) {
+        (StatusCode::MISDIRECTED_REQUEST, "the Host of the request is not this one; http.hosts lists more\n")
+            .into_response()
+    } else if !reads && !changes {
         (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "only GET and HEAD here\n").into_response()
     } else if brings_a_body(&request) {
         (StatusCode::PAYLOAD_TOO_LARGE, "a request here has no body\n").into_response()
@@ -98,14 +118,26 @@ async fn readyz(State(surface): State<Arc<dyn Surface>>) -> (StatusCode, String)
     }
 }
 
+/// What is looked for on the page.
+#[derive(Deserialize)]
+struct Search {
+    incident: Option<String>,
+}
+
 /// Omega's default probe asks for this page, so its status code says whether the service is ready.
-async fn status(State(surface): State<Arc<dyn Surface>>) -> (StatusCode, Html<String>) {
+async fn status(State(surface): State<Arc<dyn Surface>>, Query(search): Query<Search>) -> (StatusCode, Html<String>) {
     let readiness = surface.readiness();
     let code = match &readiness {
         Readiness::Ready(_) => StatusCode::OK,
         Readiness::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (code, Html(render(&readiness, &surface.status())))
+    let wanted = search.incident.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
+    let mut page = surface.status();
+    let open = if wanted.is_some() { None } else { Some(api::ask(&surface, Question::Actions).await) };
+    let found = api::ask(&surface, Question::Decisions { incident: wanted.clone() }).await;
+    page.tables.splice(0..0, open.map(|open| page::episodes("Actions running, held and unknown", &open)));
+    page.tables.insert(page.tables.len().min(1), page::episodes("Recent decisions", &found));
+    (code, Html(render(&readiness, &page, wanted.as_deref())))
 }
 
 async fn metrics(State(surface): State<Arc<dyn Surface>>) -> Response {
@@ -114,5 +146,8 @@ async fn metrics(State(surface): State<Arc<dyn Surface>>) -> Response {
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "here are /livez, /readyz, /status.html and /metrics\n")
+    (
+        StatusCode::NOT_FOUND,
+        "here are /livez, /readyz, /status.html, /metrics and /api/v1/{health,group,incidents,actions,decisions}\n",
+    )
 }

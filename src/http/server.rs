@@ -84,7 +84,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::http::{Readiness, Status};
+    use crate::http::{Change, Question, Readiness, Status};
 
     struct World(Readiness);
 
@@ -100,6 +100,18 @@ mod tests {
         }
         fn metrics(&self) -> (String, &'static str) {
             ("m 1\n".to_owned(), "text/plain")
+        }
+        fn answer(&self, question: &Question) -> Result<serde_json::Value, String> {
+            Ok(serde_json::json!({"question": format!("{question:?}")}))
+        }
+        fn change(&self, _: &Change) -> Result<(), String> {
+            Ok(())
+        }
+        fn token(&self) -> Option<String> {
+            matches!(self.0, Readiness::Ready(_)).then(|| "the-token\n".to_owned())
+        }
+        fn host_names(&self) -> Vec<String> {
+            vec!["a".to_owned()]
         }
     }
 
@@ -152,6 +164,46 @@ mod tests {
         assert!(ask(ready(), post).await.starts_with("HTTP/1.1 405"));
         let body = "GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
         assert!(ask(ready(), body).await.starts_with("HTTP/1.1 413"));
+    }
+
+    #[tokio::test]
+    async fn a_request_for_another_host_is_refused() {
+        let stolen = "GET /status.html HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+        let answer = ask(Readiness::Ready(String::new()), stolen).await;
+        assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("nosniff"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn changing_needs_the_token_and_is_absent_without_one() {
+        let post = |token: &str| {
+            let path = "/api/v1/pause?reason=maintenance";
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+        };
+        let ready = || Readiness::Ready(String::new());
+        assert!(ask(ready(), &post("the-token")).await.starts_with("HTTP/1.1 200"));
+        assert!(ask(ready(), &post("another")).await.starts_with("HTTP/1.1 401"));
+        assert!(ask(ready(), &post("")).await.starts_with("HTTP/1.1 401"));
+        assert!(ask(Readiness::NotReady(vec![]), &post("the-token")).await.starts_with("HTTP/1.1 404"));
+    }
+
+    #[tokio::test]
+    async fn every_question_has_a_path_and_an_answer_as_json() {
+        let wanted = [
+            ("health", "Health"),
+            ("group", "Group"),
+            ("incidents", "Incidents"),
+            ("actions", "Actions"),
+            ("decisions?incident=60f1", "Decisions { incident: Some(\\\"60f1\\\") }"),
+            ("incidents/60f1", "Decisions { incident: Some(\\\"60f1\\\") }"),
+        ];
+        for (path, question) in wanted {
+            let answer = ask(Readiness::Ready(String::new()), &get(&format!("/api/v1/{path}"))).await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("application/json"), "{answer}");
+            assert!(answer.contains(question), "{path}: {answer}");
+        }
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use super::heart;
 use super::load::{Loaded, load};
 use super::options::Options;
 use super::stop::{Stop, Why};
-use super::surface::Face;
+use super::surface::{Access, Face};
 use super::work::Work;
 
 /// How often the poll loop's mark is made while there is no poll loop yet.
@@ -102,7 +102,7 @@ async fn under_way(loaded: Loaded, health: &Health, mut stop: Stop, runtime_dir:
     let listener = Server::bind(loaded.config.http.listen).await.map_err(fatal)?;
     let name = this_process();
     let title = format!("kafka_consumer {} on {name}", env!("CARGO_PKG_VERSION"));
-    let face = Arc::new(Face::new(health.clone(), pulse.clone(), title, facts(&loaded.config)));
+    let face = Arc::new(Face::new(health.clone(), pulse.clone(), title, facts(&loaded.config), access(&loaded.config)));
     let shown: Arc<dyn Surface> = face.clone();
     let _serving = AbortOnDropHandle::new(tokio::spawn(listener.serve(shown)));
     let _heart = AbortOnDropHandle::new(tokio::spawn(heart::beat(runtime_dir, Arc::clone(&face), pulse.clone())));
@@ -136,6 +136,16 @@ async fn while_beating<T>(pulse: &Pulse, work: impl Future<Output = T>) -> T {
             done = &mut work => return done,
             _ = ticks.tick() => pulse.beat(),
         }
+    }
+}
+
+/// Who may ask the listener, and who may change what.
+fn access(config: &Config) -> Access {
+    let http = &config.http;
+    Access {
+        hosts: http.hosts.iter().cloned().chain([host_name()]).collect(),
+        token_file: http.admin_token_file.clone(),
+        kill_switch_file: config.kill_switch_file.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The life of the service: start, run, drain.
 
+mod answers;
 mod beating;
 mod check;
 mod doctor;
@@ -7,6 +8,7 @@ mod exit;
 mod gather;
 mod health;
 mod heart;
+mod hour;
 mod kafka;
 mod life;
 mod load;

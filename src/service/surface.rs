@@ -1,18 +1,21 @@
 //! What the HTTP listener shows of the service: asked for when somebody looks, never waited for.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::client::{ConsumerHandle, Snapshot};
 use crate::container::Pulse;
-use crate::http::{Fact, Readiness, Status, Surface, Table};
+use crate::http::{Change, Fact, Question, Readiness, Status, Surface, Table};
 use crate::ledger::{self, Ledger};
 use crate::pipeline;
 use crate::telemetry::metrics::{self as m, Sample};
 use crate::telemetry::{lines_lost, scrubber};
 
+use super::answers;
 use super::health::{Health, Parts, State, readiness};
 use super::observe::{connection_table, consumer_samples, float, group_facts, partition_table, size};
 use super::tally::{Tally, status_samples};
@@ -27,8 +30,20 @@ pub(super) struct Face {
     pulse: Pulse,
     title: String,
     facts: Vec<Fact>,
+    access: Access,
     started: SystemTime,
     running: OnceLock<Running>,
+}
+
+/// Who may ask, and who may change what.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Access {
+    /// Names of this host that a request may carry.
+    pub(super) hosts: Vec<String>,
+    /// The file with the token for changes.
+    pub(super) token_file: Option<PathBuf>,
+    /// The file that pauses.
+    pub(super) kill_switch_file: Option<PathBuf>,
 }
 
 /// What can be asked while consumer and pipeline run.
@@ -41,8 +56,8 @@ pub(super) struct Running {
 }
 
 impl Face {
-    pub(super) fn new(health: Health, pulse: Pulse, title: String, facts: Vec<Fact>) -> Self {
-        Self { health, pulse, title, facts, started: SystemTime::now(), running: OnceLock::new() }
+    pub(super) fn new(health: Health, pulse: Pulse, title: String, facts: Vec<Fact>, access: Access) -> Self {
+        Self { health, pulse, title, facts, access, started: SystemTime::now(), running: OnceLock::new() }
     }
 
     /// From now on the parts can be asked.
@@ -121,11 +136,84 @@ impl Surface for Face {
             facts.push(Fact { name: "Ledger", value: running.ledger.path().display().to_string() });
             tables = tables_of(&consumer, running);
         }
-        Status { title: self.title.clone(), facts, tables }
+        let chart = self.running.get().map(|running| running.tally.hour().chart());
+        Status { title: self.title.clone(), facts, tables, chart }
     }
 
     fn metrics(&self) -> (String, &'static str) {
         (m::encode(self.samples()), m::CONTENT_TYPE)
+    }
+
+    fn answer(&self, question: &Question) -> Result<Value, String> {
+        let answer = match (question, self.running.get()) {
+            (Question::Health, _) => Ok(self.health_answer()),
+            (_, None) => Err(format!("not yet: {}", self.health.now())),
+            (Question::Group, Some(running)) => Ok(answers::group(&running.consumer.snapshot())),
+            (Question::Incidents, Some(running)) => Ok(running.tally.hour().answer()),
+            (Question::Actions, Some(running)) => answers::open(&running.ledger),
+            (Question::Decisions { incident }, Some(running)) => {
+                answers::decisions(&running.ledger, incident.as_deref())
+            }
+        };
+        answer.map(clean_value).map_err(|why| clean(&why))
+    }
+
+    fn change(&self, change: &Change) -> Result<(), String> {
+        let path = self
+            .access
+            .kill_switch_file
+            .as_ref()
+            .ok_or("kill_switch_file is not configured: there is nothing to pause by")?;
+        let done = match change {
+            Change::Pause { reason } => std::fs::write(path, format!("{reason}\n")),
+            Change::Resume => match std::fs::remove_file(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        };
+        done.map_err(|error| format!("{}: {error}", path.display()))?;
+        tracing::warn!(?change, file = %path.display(), "changed over HTTP");
+        Ok(())
+    }
+
+    fn token(&self) -> Option<String> {
+        let token = std::fs::read_to_string(self.access.token_file.as_ref()?).ok()?;
+        scrubber().register(token.trim());
+        Some(token)
+    }
+
+    fn host_names(&self) -> Vec<String> {
+        self.access.hosts.clone()
+    }
+}
+
+impl Face {
+    fn health_answer(&self) -> Value {
+        let (ready, reasons) = match self.ready() {
+            Readiness::Ready(what) => (true, vec![what]),
+            Readiness::NotReady(reasons) => (false, reasons),
+        };
+        json!({
+            "ready": ready,
+            "why": reasons,
+            "alive": self.alive().is_ok(),
+            "state": self.health.now().name(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "up_s": self.started.elapsed().unwrap_or_default().as_secs(),
+            "incidents_running": self.running.get().map(|running| running.pipeline.running()),
+            "incidents_waiting": self.running.get().map(|running| running.pipeline.waiting()),
+            "nothing_starts": self.running.get().and_then(|running| running.pipeline.halted()),
+        })
+    }
+}
+
+/// Every text in it.
+fn clean_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(clean(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(clean_value).collect()),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, clean_value(value))).collect(),
+        other => other,
     }
 }
 

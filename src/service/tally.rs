@@ -8,12 +8,14 @@ use crate::http::Table;
 use crate::pipeline::{Observer, Occurrence, Status};
 use crate::telemetry::metrics::{self as m, Distribution, Metric, Sample};
 
+use super::hour::Hour;
 use super::observe::{float, size};
 
 /// Counters and distributions since the start.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: Mutex<BTreeMap<(&'static str, Vec<String>), Count>>,
+    hour: Hour,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Observer for Tally {
                 self.add(&m::ACTIONS, &[&key.condition, &key.action, action_type, how.name()], 1);
             }
             Occurrence::IncidentEnded { condition, how, took } => {
+                self.hour.add(condition, how.name());
                 self.add(&m::INCIDENTS, &[condition, how.name()], 1);
                 self.took(&m::INCIDENT_SECONDS, &[condition], took);
             }
@@ -92,6 +95,11 @@ pub(super) fn status_samples(status: &Status) -> Vec<Sample> {
 }
 
 impl Tally {
+    /// The last hour, minute by minute.
+    pub(super) fn hour(&self) -> &Hour {
+        &self.hour
+    }
+
     /// Incidents by condition and how they ended, for the page.
     pub(super) fn incident_table(&self) -> Table {
         self.table(&m::INCIDENTS, "Incidents since the start", &["Condition", "Ended", "Count"])

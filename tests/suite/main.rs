@@ -11,6 +11,7 @@ mod doctor;
 mod engine;
 mod example_config;
 mod faults;
+mod page;
 mod real_kafka;
 mod service_life;
 mod world;
