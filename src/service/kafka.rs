@@ -58,6 +58,7 @@ fn client(kafka: &Kafka, secrets: &Secrets, username: &str, host: &str) -> Clien
 fn security(security: &Security, secrets: &Secrets, username: &str) -> client::Security {
     let tls = TlsSettings {
         ca_location: security.ca_location.clone(),
+        ca_pem: None,
         client_identity: security
             .client_identity
             .clone()

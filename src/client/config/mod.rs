@@ -104,6 +104,8 @@ impl Security {
 pub struct TlsSettings {
     /// `ssl.ca.location`: a PEM file of certificates to trust beside the public web's. Read again when it changes.
     pub ca_location: Option<PathBuf>,
+    /// `ssl.ca.pem`: the same as text. Both may be given.
+    pub ca_pem: Option<String>,
     /// `ssl.certificate.location` and `ssl.key.location`: PEM files, for brokers that ask for a client certificate.
     pub client_identity: Option<ClientIdentity>,
 }
@@ -111,7 +113,7 @@ pub struct TlsSettings {
 impl TlsSettings {
     /// Trusts the public web's authorities and those in `ca_location`.
     pub fn with_ca(ca_location: impl Into<PathBuf>) -> Self {
-        Self { ca_location: Some(ca_location.into()), client_identity: None }
+        Self { ca_location: Some(ca_location.into()), ..Self::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use kafka_proto::assignor::AssignorKind;
 use crate::client::config::{ClientConfig, Security, split_at_commas};
 use crate::client::consumer::config::{AutoOffsetReset, ConsumerConfig};
 use crate::client::consumer::{BuildError, Consumer};
+use crate::client::properties::{AppliedProperties, Properties, PropertiesError};
 use crate::client::request::IsolationLevel;
 
 /// Collects settings for a [`Consumer`]. What has no method here is a field of [`ConsumerConfig`], to be reached by
@@ -86,6 +87,13 @@ impl ConsumerBuilder {
     pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
         self.config.isolation_level = level;
         self
+    }
+
+    /// Everything that a properties file says, under the names of Kafka's Java clients or of librdkafka. What it leaves
+    /// open stays; what has no effect is among the warnings.
+    pub fn properties(mut self, properties: &Properties) -> Result<(Self, AppliedProperties), PropertiesError> {
+        let applied = properties.apply(&mut self.config)?;
+        Ok((self, applied))
     }
 
     /// Any other setting.

@@ -205,6 +205,9 @@ fn build(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
             roots.add(certificate).map_err(|error| file_error(path, error))?;
         }
     }
+    for certificate in settings.ca_pem.as_deref().map_or(Ok(Vec::new()), inline_certificates)? {
+        roots.add(certificate).map_err(|error| TlsError::Configuration(format!("ssl.ca.pem: {error}")))?;
+    }
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Configuration(error.to_string()))?
@@ -224,6 +227,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = read.map_err(|error| file_error(path, error))?;
     if certificates.is_empty() { Err(file_error(path, "holds no PEM certificate")) } else { Ok(certificates) }
+}
+
+/// The same of a text.
+fn inline_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let error = |what: String| TlsError::Configuration(format!("ssl.ca.pem: {what}"));
+    let read = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let certificates = read.map_err(|cause| error(cause.to_string()))?;
+    if certificates.is_empty() { Err(error("holds no PEM certificate".to_owned())) } else { Ok(certificates) }
 }
 
 fn file_error(path: &Path, what: impl std::fmt::Display) -> TlsError {
