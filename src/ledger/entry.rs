@@ -24,6 +24,15 @@ pub struct Record {
     pub entry: Entry,
 }
 
+/// Something small that is kept beside the records and means nothing to the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its key.
+    pub key: String,
+    /// Its value; none: it is removed.
+    pub value: Option<String>,
+}
+
 /// What can happen to an episode. Each is durable before the next step is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-pub use crate::ledger::entry::{Attempt, Entry, Intent, Origin, Outcome, Record};
+pub use crate::ledger::entry::{Attempt, Entry, Intent, Note, Origin, Outcome, Record};
 pub use crate::ledger::episode::{EpisodeKey, EpisodeKeyError};
 pub use crate::ledger::error::{AppendError, LedgerError, OpenError};
 pub use crate::ledger::fold::{Contradiction, State, Terminal, fold};
@@ -151,9 +151,19 @@ impl Ledger {
     /// While the disk refuses writes this waits. Cancelling the wait does not take the records back: they may still be
     /// written.
     pub async fn append(&self, records: Vec<Record>) -> Result<(), AppendError> {
-        let (command, answer) = Command::append(records);
+        self.append_noting(records, Vec::new()).await
+    }
+
+    /// The same with notes in the same write: either all of it is on disk or none.
+    pub async fn append_noting(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), AppendError> {
+        let (command, answer) = Command::append(records, notes);
         self.shared.commands.send(command).await.map_err(|_| AppendError::Closed)?;
         answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// All notes by key.
+    pub async fn notes(&self) -> Result<Vec<(String, String)>, LedgerError> {
+        self.read(Store::notes).await
     }
 
     /// Where these episodes stand, in the order asked.

@@ -5,6 +5,7 @@
 //! | `log` | sequence number | a [`Record`] |
 //! | `episodes` | text of the key | a [`Summary`]: the fold of its records, and their sequence numbers |
 //! | `open` | text of the key | nothing; the episodes without a terminal entry |
+//! | `notes` | text | text: what others keep beside the records |
 //! | `ended` | time of the terminal entry, text of the key | nothing; what retention walks (held ones are not in it) |
 //!
 //! A new ledger is built under another name and renamed, so a file of this name was always complete: an empty or
@@ -24,7 +25,7 @@ use redb::{
 };
 
 use crate::ledger::Written;
-use crate::ledger::entry::{DecodeError, Record, decode, encode};
+use crate::ledger::entry::{DecodeError, Note, Record, decode, encode};
 use crate::ledger::episode::EpisodeKey;
 use crate::ledger::error::{AppendError, Fault, LedgerError, OpenError, open_error};
 use crate::ledger::fold::{State, Terminal, fold};
@@ -34,6 +35,7 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const EPISODES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("episodes");
 const OPEN: TableDefinition<'_, &str, ()> = TableDefinition::new("open");
 const ENDED: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("ended");
+const NOTES: TableDefinition<'_, &str, &str> = TableDefinition::new("notes");
 
 /// Pages kept in memory. The working set is the right edge of the log and the open episodes.
 const CACHE_BYTES: usize = 8 << 20;
@@ -96,16 +98,18 @@ impl Store {
 
     /// Writes a group of appends in one durable transaction. Each is all or nothing by itself; `Err` means that none was
     /// written.
-    pub(crate) fn append(&self, group: &[&[Record]]) -> Result<Vec<Appended>, Fault> {
+    pub(crate) fn append(&self, group: &[(&[Record], &[Note])]) -> Result<Vec<Appended>, Fault> {
         let database = self.database()?;
         let transaction = database.begin_write().map_err(fault)?;
         let appended = {
             let mut tables = Tables::open(&transaction)?;
-            group.iter().map(|records| tables.append(records)).collect::<Result<Vec<_>, Fault>>()?
+            group.iter().map(|(records, _)| tables.append(records)).collect::<Result<Vec<_>, Fault>>()?
         };
+        let written = group.iter().zip(&appended).filter(|(_, appended)| appended.is_ok()).map(|(group, _)| group);
+        note(&transaction, written.flat_map(|(_, notes)| *notes))?;
         transaction.commit().map_err(fault)?;
         let written =
-            group.iter().zip(&appended).filter(|(_, appended)| appended.is_ok()).map(|(group, _)| group.len());
+            group.iter().zip(&appended).filter(|(_, appended)| appended.is_ok()).map(|((records, _), _)| records.len());
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.records.fetch_add(written.sum::<usize>() as u64, Ordering::Relaxed);
         Ok(appended)
@@ -147,6 +151,18 @@ impl Store {
                 records.push(readable(decode(stored.value()), "a record")?);
             }
             Ok(records)
+        })
+    }
+
+    pub(crate) fn notes(&self) -> Result<Vec<(String, String)>, LedgerError> {
+        self.read(|transaction| {
+            let Some(notes) = existing(transaction.open_table(NOTES))? else { return Ok(Vec::new()) };
+            let text =
+                |entry: Result<(redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &str>), redb::StorageError>| {
+                    let (key, value) = entry.map_err(fault)?;
+                    Ok((key.value().to_owned(), value.value().to_owned()))
+                };
+            notes.iter().map_err(fault)?.map(text).collect()
         })
     }
 
@@ -286,6 +302,22 @@ impl<'t> Tables<'t> {
         }
         Ok(old.len())
     }
+}
+
+/// Writes notes; the table comes into being with the first.
+fn note<'n>(transaction: &WriteTransaction, notes: impl Iterator<Item = &'n Note>) -> Result<(), Fault> {
+    let mut notes = notes.peekable();
+    if notes.peek().is_none() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(NOTES).map_err(fault)?;
+    for Note { key, value } in notes {
+        match value {
+            Some(value) => table.insert(key.as_str(), value.as_str()).map(drop).map_err(fault)?,
+            None => table.remove(key.as_str()).map(drop).map_err(fault)?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether retention may ever forget the episode: it ended, and nobody is waiting for a person.

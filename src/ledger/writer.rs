@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ledger::Health;
-use crate::ledger::entry::Record;
+use crate::ledger::entry::{Note, Record};
 use crate::ledger::error::{AppendError, Fault, OpenError};
 use crate::ledger::lock::FileLock;
 use crate::ledger::store::{Appended, Expired, Store};
@@ -24,14 +24,14 @@ const GROUP_MAX: usize = 512;
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) enum Command {
-    Append { records: Vec<Record>, answer: oneshot::Sender<Appended> },
+    Append { records: Vec<Record>, notes: Vec<Note>, answer: oneshot::Sender<Appended> },
     Expire { before_ms: i64, answer: oneshot::Sender<Result<u64, AppendError>> },
 }
 
 impl Command {
-    pub(crate) fn append(records: Vec<Record>) -> (Self, oneshot::Receiver<Appended>) {
+    pub(crate) fn append(records: Vec<Record>, notes: Vec<Note>) -> (Self, oneshot::Receiver<Appended>) {
         let (answer, receiver) = oneshot::channel();
-        (Self::Append { records, answer }, receiver)
+        (Self::Append { records, notes, answer }, receiver)
     }
 
     pub(crate) fn expire(before_ms: i64) -> (Self, oneshot::Receiver<Result<u64, AppendError>>) {
@@ -50,6 +50,7 @@ pub(crate) struct Writer {
 
 struct Append {
     records: Vec<Record>,
+    notes: Vec<Note>,
     answer: oneshot::Sender<Appended>,
 }
 
@@ -118,7 +119,7 @@ impl Writer {
         let mut next = first;
         while let Some(command) = next.take() {
             match command {
-                Command::Append { records, answer } => group.push(Append { records, answer }),
+                Command::Append { records, notes, answer } => group.push(Append { records, notes, answer }),
                 Command::Expire { before_ms, answer } => expiries.push_back(Expiry { before_ms, total: 0, answer }),
             }
             if group.len() < GROUP_MAX {
@@ -129,7 +130,7 @@ impl Writer {
     }
 
     fn write(&mut self, group: Vec<Append>) {
-        let records: Vec<&[Record]> = group.iter().map(|append| append.records.as_slice()).collect();
+        let records: Vec<_> = group.iter().map(|append| (append.records.as_slice(), append.notes.as_slice())).collect();
         let written =
             if records.is_empty() { Ok(Vec::new()) } else { self.until_written(|store| store.append(&records)) };
         match written {
