@@ -174,6 +174,7 @@ fn domain(ledger: Ledger, target: &str) -> Domain {
         executor: Executor::Live(Network::new(http, Secrets::default(), None)),
         dead_letters: None,
         kill_switch_file: None,
+        guards: kafka_consumer::guard::Rules::default(),
         limits: Limits { commit_interval: Duration::from_millis(100), ..Limits::default() },
         incident_limits: incident::Limits::default(),
         observer: Arc::new(()),

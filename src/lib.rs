@@ -20,6 +20,8 @@ pub mod container;
 #[cfg(feature = "service")]
 pub mod dead_letter;
 #[cfg(feature = "service")]
+pub mod guard;
+#[cfg(feature = "service")]
 pub mod http;
 #[cfg(feature = "service")]
 pub mod incident;

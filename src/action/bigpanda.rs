@@ -183,6 +183,25 @@ impl BigPanda {
         Ok(value)
     }
 
+    /// GET of an incident as it is now.
+    pub(crate) async fn incident(
+        &self,
+        network: &Network,
+        incident: &str,
+        timeout: Duration,
+    ) -> Result<Request, String> {
+        let environment = self.settings.environment_id.as_str();
+        let path = ["resources", "v2.0", "environments", environment, "incidents", incident];
+        self.request(network, Method::GET, &path, &[], None, timeout).await
+    }
+
+    /// Takes note of an answer: a key that is refused may have been rotated.
+    pub(crate) fn heard(&self, answer: &crate::transport::Answer) {
+        if matches!(answer.status, 401 | 403) {
+            self.forget_key();
+        }
+    }
+
     async fn fetch_key(&self, network: &Network) -> Result<Secret, String> {
         let fetched = self.settings.api_key.resolve(network.providers()).await;
         let key = fetched.map_err(|error| format!("nothing was sent: {error}"))?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::action::incident_call::{Ask, IncidentCall};
 use crate::action::{Action, Known, Read, TYPES};
+use crate::guard;
 use crate::template::{Escape, Template};
 use crate::yaml::{Mistake, Mistakes, Node, Reader};
 
@@ -90,6 +91,10 @@ pub struct Definition {
     pub scope: Scope,
     /// Timeout, repeats, unknown outcomes.
     pub policy: Policy,
+    /// Its budgets and limits.
+    pub guards: guard::Own,
+    /// It only tells people, so it goes on in a storm.
+    pub notify: bool,
     /// What it does.
     pub action: Box<dyn Action>,
 }
@@ -127,6 +132,8 @@ impl Definition {
         };
         let retries = Retries { attempts: ATTEMPTS, backoff: BACKOFF, max_backoff: MAX_BACKOFF };
         Self {
+            guards: guard::Own::default(),
+            notify: false,
             name: Arc::from(name),
             type_name: name,
             scope: Scope::Incident,
@@ -202,6 +209,8 @@ fn definition(reader: Reader<'_, '_>, scope: Scope, surroundings: &Surroundings)
     };
     let read = read(&reader, scope, surroundings);
     let policy = policy(&reader, read.as_ref().map_or(OnUnknown::Hold, |read| read.on_unknown));
+    let guards = guard::Own::read(&reader);
+    let notify = reader.boolean("notify").unwrap_or(false);
     reader.ignored("description", "it is for the reader of the file");
     if let Some(Read { action, .. }) = &read {
         for secret in action.secret_names() {
@@ -215,7 +224,7 @@ fn definition(reader: Reader<'_, '_>, scope: Scope, surroundings: &Surroundings)
     if mistakes.len() > before {
         return None;
     }
-    Some(Definition { name: Arc::from(name?), type_name, scope, policy, action: read?.action })
+    Some(Definition { name: Arc::from(name?), type_name, scope, policy, guards, notify, action: read?.action })
 }
 
 type KnownType = (&'static str, fn(&Reader<'_, '_>, Scope, &Surroundings) -> Option<Read>);

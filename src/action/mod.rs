@@ -9,6 +9,7 @@
 mod bigpanda;
 mod comment;
 mod definition;
+mod fresh;
 mod incident_call;
 mod network;
 mod rate;
@@ -27,6 +28,7 @@ pub use crate::action::bigpanda::{BigPanda, BigPandaSettings};
 pub use crate::action::definition::{
     Definition, Definitions, FlowStep, OnUnknown, Policy, Retries, Scope, Surroundings,
 };
+pub use crate::action::fresh::read_again;
 pub use crate::action::network::{Network, SecretsUnavailable};
 use crate::secret::Secret;
 use crate::template::{Context, RenderError};

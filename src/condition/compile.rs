@@ -6,6 +6,7 @@ use crate::condition::field;
 use crate::condition::operator::Operator;
 use crate::condition::test::{AlertsTest, FieldTest, Quantifier, Test};
 use crate::condition::{ActionRef, Condition, Conditions, Mode};
+use crate::guard;
 use crate::incident::{Path, PathError, Scope};
 use crate::yaml::{Entry, Mistake, Mistakes, Node, Reader, join, units};
 
@@ -67,6 +68,7 @@ fn condition(node: &Node, path: &str, mistakes: &Mistakes) -> Option<Condition> 
         parallel_alert_processing: reader.boolean("parallel_alert_processing").unwrap_or(false),
         max_concurrent_alerts: at_least_one(&reader, "max_concurrent_alerts"),
         fail_fast: reader.boolean("fail_fast").unwrap_or(false),
+        guards: guard::Own::read(&reader),
         at: node.at(),
         test: Test::All(Vec::new()),
         alerts: None,

@@ -28,6 +28,7 @@ pub use crate::condition::verdict::Verdict;
 
 use crate::condition::index::Index;
 use crate::condition::test::{AlertsTest, Subject, Test};
+use crate::guard;
 use crate::incident::Incident;
 use crate::yaml::{Mistake, Mistakes, Position};
 
@@ -61,6 +62,8 @@ pub struct Condition {
     pub max_concurrent_alerts: Option<usize>,
     /// Start no further alert after one that failed.
     pub fail_fast: bool,
+    /// Its budgets and limits.
+    pub guards: guard::Own,
     /// Where it stands in the file.
     pub at: Position,
     test: Test,

@@ -18,6 +18,7 @@ pub use crate::config::kafka::{
 pub use crate::config::sections::{Athenz, BigPanda, CloudWatch, DeadLetter, Http, Limits, Log, LogFormat, Mode};
 pub use crate::config::storage::{Backend, KafkaLedger, Storage};
 
+use crate::guard;
 use crate::secret::Secrets;
 use crate::yaml::{Mistake, Mistakes, Node, Reader};
 
@@ -68,6 +69,8 @@ pub struct Config {
     pub kill_switch_file: Option<PathBuf>,
     /// Bounds on concurrency and size.
     pub limits: Limits,
+    /// What may keep an attempt from being made.
+    pub guards: guard::Rules,
     /// What to do about incidents, not yet compiled.
     pub rules: Rules,
 }
@@ -87,6 +90,7 @@ impl Config {
     /// Reads all sections. What is returned is for use only when no mistake was noted.
     pub fn new(settings: Settings<'_>, mistakes: &Mistakes) -> Self {
         let root = Reader::new(settings.document, "", mistakes);
+        let (limits, guards) = sections::limits(&root);
         let (kafka, storage) = (kafka::read(&root, settings.overrides), storage::read(&root, settings.overrides));
         let config = Self {
             mode: sections::mode(&root),
@@ -101,7 +105,8 @@ impl Config {
             bigpanda: sections::bigpanda(&root),
             tls_ca_file: sections::tls(&root),
             kill_switch_file: root.string("kill_switch_file").map(PathBuf::from),
-            limits: sections::limits(&root),
+            limits,
+            guards,
             rules: Rules {
                 incident_conditions: root.node("incident_conditions").cloned(),
                 incident_actions: root.node("incident_actions").cloned(),
@@ -110,6 +115,11 @@ impl Config {
         };
         // Keys that begin with `x-` hold what anchors are put on.
         root.rest().iter().filter(|entry| entry.key.starts_with("x-")).for_each(|entry| root.know(&entry.key));
+        if config.guards.freshness.is_some() && config.bigpanda.is_none() {
+            let at =
+                root.child("limits").map_or(root.at(), |limits| limits.node("freshness").map_or(root.at(), Node::at));
+            mistakes.add("limits.freshness", at, "needs `bigpanda`: that is where the incident is read again");
+        }
         root.close();
         check_references(settings.document, &config.secrets, mistakes);
         config

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::Storage;
+use crate::guard;
 use crate::secret::SecretText;
 use crate::yaml::Reader;
 
@@ -205,10 +206,10 @@ pub(super) fn dead_letter(root: &Reader<'_, '_>, storage: &Storage) -> DeadLette
     dead_letter
 }
 
-pub(super) fn limits(root: &Reader<'_, '_>) -> Limits {
+pub(super) fn limits(root: &Reader<'_, '_>) -> (Limits, guard::Rules) {
     let mut limits =
         Limits { max_concurrent_actions: 16, max_concurrent_incidents: 64, max_record_bytes: 8 * 1024 * 1024 };
-    let Some(reader) = root.child("limits") else { return limits };
+    let Some(reader) = root.child("limits") else { return (limits, guard::Rules::default()) };
     let count = |key: &str, otherwise: usize| {
         let wanted = "a whole number from 1 to 100000";
         let found = reader.read(key, wanted, |node| node.text()?.parse().ok().filter(|n| (1..=100_000).contains(n)));
@@ -218,6 +219,7 @@ pub(super) fn limits(root: &Reader<'_, '_>) -> Limits {
     limits.max_concurrent_incidents = count("max_concurrent_incidents", limits.max_concurrent_incidents);
     let bytes = reader.bytes("max_record_bytes").and_then(|bytes| usize::try_from(bytes).ok());
     limits.max_record_bytes = bytes.unwrap_or(limits.max_record_bytes);
+    let guards = guard::Rules::read(&reader);
     reader.close();
-    limits
+    (limits, guards)
 }

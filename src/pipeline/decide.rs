@@ -89,6 +89,7 @@ fn judge<R: Right>(record: &Record<'_>, right: &R, shared: &Shared, now: i64) ->
     // Also a snapshot that is stale already: what a former process began for it has to be settled before its offset is done.
     if matched.is_some() {
         shared.newest.matched(&id, incident.updated_on);
+        shared.guards.matched(now.saturating_mul(1000));
     }
     Some(Open::Matched(Candidate {
         offset: record.offset,

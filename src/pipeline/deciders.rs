@@ -97,7 +97,11 @@ async fn work_off<B: Batch>(
 ) {
     while let Some(ask) = inbox.recv().await {
         let news = match ask {
-            Ask::Decide { assignment, batch } => News::Decided(decide(&batch, assignment, &shared)),
+            Ask::Decide { assignment, batch } => {
+                let decided = decide(&batch, assignment, &shared);
+                shared.guards.flush(&shared.domain);
+                News::Decided(decided)
+            }
             Ask::PassedOver { partition, assignment, to } => News::PassedOver { partition, assignment, to },
         };
         if tell.send(news).is_err() {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::action::{Definitions, Network};
 use crate::condition::{Condition, Conditions, Mode};
 use crate::dead_letter::DeadLetters;
+use crate::guard;
 use crate::incident;
 use crate::ledger::Ledger;
 use crate::pipeline::observe::{Observer, Status};
@@ -25,6 +26,8 @@ pub struct Domain {
     pub dead_letters: Option<DeadLetters>,
     /// While this file exists nothing starts; its text is the reason.
     pub kill_switch_file: Option<PathBuf>,
+    /// What may keep an attempt from being made.
+    pub guards: guard::Rules,
     /// Bounds.
     pub limits: Limits,
     /// How large a record may be.

@@ -11,7 +11,7 @@ use crate::pipeline::feed::Right;
 use crate::pipeline::observe::Halt;
 
 /// How often the kill switch is looked at while it is engaged.
-const LOOKS_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const LOOKS_EVERY: Duration = Duration::from_millis(500);
 /// How much of the kill switch's text is told.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -84,7 +84,11 @@ fn stopping() -> Interrupt {
 
 /// The reason in the kill switch's file. A file that is there and cannot be read counts: in doubt nothing starts.
 async fn engaged(domain: &Domain) -> Option<String> {
-    let path: &Path = domain.kill_switch_file.as_deref()?;
+    switched_on(domain.kill_switch_file.as_deref()?).await
+}
+
+/// The reason in one kill switch's file.
+pub(crate) async fn switched_on(path: &Path) -> Option<String> {
     match tokio::fs::read(path).await {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);

@@ -11,6 +11,7 @@ mod deciders;
 mod domain;
 mod feed;
 mod guard;
+mod guards;
 mod kafka;
 mod left;
 mod left_over;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::Health;
 pub use crate::pipeline::domain::{Domain, Executor, Limits, wall_clock_ms};
 pub use crate::pipeline::feed::{Batch, Commit, CommitFailed, Control, Feed, NotOurs, Right, Source, SourceError};
+use crate::pipeline::guards::Guards;
 pub use crate::pipeline::kafka::KafkaSource;
 use crate::pipeline::left::Left;
 use crate::pipeline::observe::Halt;
@@ -73,9 +75,10 @@ pub async fn run<S: Source>(
     stop: CancellationToken,
 ) -> Result<Drained, PipelineError> {
     let left = unfinished(&domain).await?;
+    let guards = Guards::load(&domain).await?;
     let limits = domain.limits;
     let mut health = domain.ledger.health();
-    let mut work: Work<S> = Work::new(source.control(), Arc::clone(&domain), left);
+    let mut work: Work<S> = Work::new(source.control(), Arc::clone(&domain), left, guards);
     let mut commits = interval(limits.commit_interval.max(Duration::from_millis(10)));
     commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut forgets = interval(FORGETS_EVERY);
@@ -90,7 +93,10 @@ pub async fn run<S: Source>(
             }
             news = work.news() => work.hear(news)?,
             () = due(revocation_due) => work.finish_revocations(),
-            _ = commits.tick() => work.commit(),
+            _ = commits.tick() => {
+                work.commit();
+                work.show_guards();
+            }
             _ = forgets.tick() => forget(&domain),
             // Last: a source that always has something must not keep commits from being sent.
             feed = source.next() => work.take(feed?),

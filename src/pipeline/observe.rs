@@ -39,6 +39,13 @@ pub enum Occurrence<'a> {
         /// From the start of the attempt to its report.
         took: Duration,
     },
+    /// A guard kept an attempt from being made.
+    Refused {
+        /// The episode.
+        key: &'a EpisodeKey,
+        /// The name of the guard.
+        guard: &'static str,
+    },
     /// An episode ended.
     StepEnded {
         /// The episode.
@@ -126,6 +133,7 @@ pub struct Status {
     deciding: AtomicUsize,
     owned: AtomicUsize,
     halts: Mutex<Vec<(Halt, String)>>,
+    tripped: Mutex<Vec<String>>,
 }
 
 /// What keeps actions from starting.
@@ -162,6 +170,15 @@ impl Status {
         let halts = self.halts.lock().unwrap_or_else(PoisonError::into_inner);
         let reasons: Vec<_> = halts.iter().map(|(_, reason)| reason.as_str()).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// The guards that are tripped, each in a line: open circuits, storm mode.
+    pub fn tripped(&self) -> Vec<String> {
+        self.tripped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn trip(&self, tripped: Vec<String>) {
+        *self.tripped.lock().unwrap_or_else(PoisonError::into_inner) = tripped;
     }
 
     pub(crate) fn set(&self, running: usize, waiting: usize, deciding: usize, owned: usize) {

@@ -16,13 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::action::{Network, Report, Retries, Task};
 use crate::condition::Match;
+use crate::guard::Refusal;
 use crate::incident::Incident;
 use crate::ledger::{
-    AppendError, Attempt, Entry, EpisodeKey, Intent, LedgerError, Origin, Outcome, Record, State, Terminal,
+    AppendError, Attempt, Entry, EpisodeKey, Intent, LedgerError, Note, Origin, Outcome, Record, State, Terminal,
 };
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
-use crate::pipeline::guard::{Interrupt, Passed, ours, pass, pause, unless_stopped};
+use crate::pipeline::guard::{Interrupt, Passed, ours, pass, pause};
+use crate::pipeline::guards::{Guards, Turn};
 use crate::pipeline::left::Left;
 use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
@@ -74,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) newest: Newest,
     pub(crate) left: Left,
     pub(crate) actions: Semaphore,
+    pub(crate) guards: Arc<Guards>,
 }
 
 /// Runs a job to its end. A panic is an [`Interrupt::Broken`]: the record is neither done nor forgotten.
@@ -198,7 +201,11 @@ impl<R: Right> Run<'_, R> {
         let mut backoff = Backoff::new(backoff, max_backoff);
         for tried in 1..=most {
             let number = began.saturating_add(tried);
-            let (reason, after) = match self.attempt(step, number, network).await? {
+            let report = match self.attempt(step, number, network).await? {
+                Ok(report) => report,
+                Err(refusal) => return self.refused(step, refusal).await,
+            };
+            let (reason, after) = match report {
                 Report::Succeeded { detail } => {
                     return self.end(step, Outcome::Succeeded { detail }, Terminal::Succeeded).await;
                 }
@@ -230,12 +237,14 @@ impl<R: Right> Run<'_, R> {
     }
 
     /// One attempt: guards, ATTEMPT, guard, network.
-    async fn attempt(&self, step: &Step, number: u32, network: &Network) -> Result<Report, Interrupt> {
+    async fn attempt(&self, step: &Step, number: u32, network: &Network) -> Result<Result<Report, Refusal>, Interrupt> {
         let (job, action) = (self.job, &step.definition.action);
-        unless_stopped(&job.stop, action.admitted(network)).await?;
-        let _turn = unless_stopped(&job.stop, self.shared.actions.acquire()).await?;
-        pass(self.domain, &job.right, &job.stop).await?;
-        self.append(step, Entry::Attempt(Attempt { number })).await?;
+        let (mut passed, _turn) = match self.turn(step, network).await? {
+            Turn::Go(passed, permit) => (passed, permit),
+            Turn::Refused(refusal) => return Ok(Err(refusal)),
+        };
+        let record = self.record_of(&step.key, Entry::Attempt(Attempt { number }));
+        self.append_all(vec![record], passed.take_notes()).await?;
         // The disk may have kept us waiting for longer than the session lasts.
         if let Err(gone) = ours(&job.right, &job.stop) {
             let reason = "not begun: the partition was taken while the attempt was recorded".to_owned();
@@ -249,7 +258,12 @@ impl<R: Right> Run<'_, R> {
         let report =
             report.unwrap_or_else(|_| Report::Unknown { reason: "the action panicked; see the log above".to_owned() });
         self.tell(step, number, &report, began.elapsed());
-        Ok(report)
+        let works = matches!(report, Report::Succeeded { .. } | Report::Failed { .. });
+        let notes = passed.report(works, (self.domain.now_ms)());
+        if !notes.is_empty() {
+            self.append_all(Vec::new(), notes).await?;
+        }
+        Ok(Ok(report))
     }
 
     /// After a pause the incident may have aged out of its condition: then the step is skipped.
@@ -281,8 +295,15 @@ impl<R: Right> Run<'_, R> {
     }
 
     pub(crate) async fn append_to(&self, key: &EpisodeKey, entry: Entry) -> Result<(), Interrupt> {
-        let record = Record { key: key.clone(), at_ms: (self.domain.now_ms)(), entry };
-        self.domain.ledger.append(vec![record]).await.map_err(|error| match error {
+        self.append_all(vec![self.record_of(key, entry)], Vec::new()).await
+    }
+
+    fn record_of(&self, key: &EpisodeKey, entry: Entry) -> Record {
+        Record { key: key.clone(), at_ms: (self.domain.now_ms)(), entry }
+    }
+
+    async fn append_all(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), Interrupt> {
+        self.domain.ledger.append_noting(records, notes).await.map_err(|error| match error {
             AppendError::Closed => Interrupt::Dropped(error.to_string()),
             AppendError::Contradiction { .. } | AppendError::Broken { .. } => Interrupt::Broken(error.to_string()),
         })

@@ -15,7 +15,7 @@ use crate::action::{Definition, Definitions, Scope};
 use crate::condition::{ActionRef, Condition, Match};
 use crate::incident::{Alert, Incident};
 use crate::ledger::EpisodeKey;
-use crate::template::Context;
+use crate::template::{Context, Template};
 
 /// Fallbacks have episodes of their own: the same action may also be a regular one of the same condition.
 const FALLBACK_PREFIX: &str = "fallback:";
@@ -59,6 +59,20 @@ pub struct Step {
 }
 
 impl Step {
+    /// The value of a name, as a template would fill it in; `None` where the incident has none.
+    pub fn value_of(&self, name: &str) -> Option<String> {
+        let template = Template::compile(&format!("{{{{ {name} }}}}")).ok()?;
+        template.render(&self.context(1)).ok().filter(|value| !value.is_empty())
+    }
+
+    /// The service that an attempt asks: the authority of the request's URL, else the type of the action.
+    pub fn service(&self) -> String {
+        let url = self.request.as_ref().ok().and_then(|request| request.split_once("://"));
+        let authority = url.and_then(|(_, rest)| rest.split(['/', '?', '#', ' ']).next());
+        let host = authority.map(|authority| authority.rsplit('@').next().unwrap_or(authority));
+        host.filter(|host| !host.is_empty()).unwrap_or(self.definition.type_name).to_owned()
+    }
+
     /// What the templates are filled with in an attempt.
     pub fn context(&self, attempt: u32) -> Context {
         self.context.with_attempt(attempt)

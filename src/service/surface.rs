@@ -133,6 +133,8 @@ impl Surface for Face {
             facts.push(Fact { name: "Incidents running", value: running.pipeline.running().to_string() });
             facts.push(Fact { name: "Incidents waiting", value: running.pipeline.waiting().to_string() });
             facts.extend(running.pipeline.halted().map(|why| Fact { name: "Nothing starts", value: clean(&why) }));
+            let tripped = running.pipeline.tripped();
+            facts.extend(tripped.iter().map(|what| Fact { name: "Guard tripped", value: clean(what) }));
             facts.push(Fact { name: "Ledger", value: running.ledger.path().display().to_string() });
             tables = tables_of(&consumer, running);
         }

@@ -66,6 +66,7 @@ impl Observer for Tally {
                 self.add(&m::ATTEMPTS, &[&key.action, action_type, report], 1);
                 self.took(&m::ATTEMPT_SECONDS, &[&key.action, action_type], took);
             }
+            Occurrence::Refused { key, guard } => self.add(&m::REFUSALS, &[guard, &key.condition, &key.action], 1),
             Occurrence::StepEnded { key, action_type, how } => {
                 self.add(&m::ACTIONS, &[&key.condition, &key.action, action_type, how.name()], 1);
             }
@@ -90,6 +91,7 @@ pub(super) fn status_samples(status: &Status) -> Vec<Sample> {
         m::WAITING.sample([], size(status.waiting())),
         m::DECIDING.sample([], size(status.deciding())),
         m::OWNED.sample([], size(status.owned())),
+        m::TRIPPED.sample([], size(status.tripped().len())),
         m::HALTED.sample([], f64::from(u8::from(status.halted().is_some()))),
     ]
 }

@@ -9,6 +9,7 @@ use crate::action::{BigPanda, BigPandaSettings, Network};
 use crate::client::{Consumer, Resolver, TlsSettings};
 use crate::config::{self, Config, Mode};
 use crate::container::Pulse;
+use crate::guard::Rules;
 use crate::pipeline::{self, Domain, Drained, Executor, KafkaSource, PipelineError, wall_clock_ms};
 use crate::transport::{HttpClient, HttpSettings};
 
@@ -64,6 +65,7 @@ impl Work {
             executor: executor(&config, &needs.secrets)?,
             dead_letters: Some(needs.dead_letters),
             kill_switch_file: config.kill_switch_file.clone(),
+            guards: guards(&config),
             limits: limits(&config),
             incident_limits: crate::incident::Limits {
                 bytes: config.limits.max_record_bytes,
@@ -148,6 +150,14 @@ fn limits(config: &Config) -> pipeline::Limits {
         drain: FINISH_WITHIN,
         ..pipeline::Limits::default()
     }
+}
+
+fn guards(config: &Config) -> Rules {
+    let mut rules = config.guards.clone();
+    if let (Some(freshness), Some(bigpanda)) = (&mut rules.freshness, &config.bigpanda) {
+        freshness.service_account.clone_from(&bigpanda.service_account_id);
+    }
+    rules
 }
 
 /// In shadow mode there is no way out: nothing that could touch the network is made.

@@ -216,6 +216,8 @@ table! {
     WAITING = gauge("kafka_consumer_incidents_waiting", [], "Matched records that wait for their turn");
     DECIDING = gauge("kafka_consumer_batches_deciding", [], "Batches being decided");
     OWNED = gauge("kafka_consumer_partitions_owned", [], "Partitions assigned");
+    REFUSALS = counter("kafka_consumer_guard_refusals_total", ["guard", "condition", "action"], "Actions that a guard stopped");
+    TRIPPED = gauge("kafka_consumer_guards_tripped", [], "Guards that are tripped: open circuits, storm mode");
     HALTED = gauge("kafka_consumer_halted", [], "1 while nothing new is started: kill switch, ledger or dead letters");
     LEDGER_WRITABLE = gauge("kafka_consumer_ledger_writable", [], "1 while the ledger can be written");
     LEDGER_COMMITS = counter("kafka_consumer_ledger_commits_total", [], "Durable writes of the ledger, one fsync each");

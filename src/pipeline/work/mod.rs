@@ -21,6 +21,7 @@ use crate::pipeline::deciders::Deciders;
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::{Batch as _, CommitFailed, Control as _, Feed, Right as _, Source};
 use crate::pipeline::guard::Interrupt;
+use crate::pipeline::guards::Guards;
 use crate::pipeline::left::Left;
 use crate::pipeline::letters;
 use crate::pipeline::newest::Newest;
@@ -60,13 +61,14 @@ pub(crate) struct Work<S: Source> {
 }
 
 impl<S: Source> Work<S> {
-    pub(crate) fn new(control: S::Control, domain: Arc<Domain>, left: Left) -> Self {
+    pub(crate) fn new(control: S::Control, domain: Arc<Domain>, left: Left, guards: Arc<Guards>) -> Self {
         let limits = domain.limits;
         let shared = Arc::new(Shared {
             domain: Arc::clone(&domain),
             newest: Newest::default(),
             left,
             actions: Semaphore::new(limits.max_concurrent_actions.max(1)),
+            guards,
         });
         let (tell, hear) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
@@ -92,6 +94,11 @@ impl<S: Source> Work<S> {
     /// Waits for the next news. Cancel-safe.
     pub(crate) async fn news(&mut self) -> Option<News<S::Right>> {
         self.hear.recv().await
+    }
+
+    /// Lets others see which guards are tripped.
+    pub(crate) fn show_guards(&self) {
+        self.shared.guards.show(&self.domain);
     }
 
     pub(crate) fn running(&self) -> usize {

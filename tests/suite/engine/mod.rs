@@ -3,6 +3,7 @@
 mod actions;
 mod bigpanda;
 mod books;
+mod guards;
 mod slack;
 mod source;
 mod unknown;

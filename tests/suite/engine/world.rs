@@ -8,12 +8,13 @@ use kafka_consumer::action::{BigPanda, BigPandaSettings, Definitions, Network, S
 use kafka_consumer::client::{Resolver, TlsSettings};
 use kafka_consumer::condition::Conditions;
 use kafka_consumer::dead_letter::DeadLetters;
+use kafka_consumer::guard::Rules;
 use kafka_consumer::incident;
 use kafka_consumer::ledger::{Entry, EpisodeKey, Ledger, Record, State};
 use kafka_consumer::pipeline::{Domain, Drained, Executor, Feed, Limits, PipelineError, Status, run, wall_clock_ms};
 use kafka_consumer::secret::{Provider, SecretText, Secrets};
 use kafka_consumer::transport::{HttpClient, HttpSettings};
-use kafka_consumer::yaml::{Mistakes, parse};
+use kafka_consumer::yaml::{Mistakes, Reader, parse};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,8 @@ pub(super) struct World {
     pub(super) dir: tempfile::TempDir,
     pub(super) rules: String,
     pub(super) limits: Limits,
+    /// Without a way out.
+    pub(super) shadow: bool,
 }
 
 /// A running pipeline.
@@ -75,7 +78,7 @@ impl World {
     pub(super) fn new(rules: &str, target: &Target) -> Self {
         let limits = Limits { commit_interval: Duration::from_millis(10), ..Limits::default() };
         let dir = tempfile::tempdir().expect("a directory");
-        Self { dir, rules: rules.replace("TARGET", &target.url()), limits }
+        Self { dir, rules: rules.replace("TARGET", &target.url()), limits, shadow: false }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -130,6 +133,8 @@ impl World {
         let (of_incident, of_alert) = (root.get("incident_actions"), root.get("alert_actions"));
         let definitions = Definitions::read(of_incident, of_alert, &surroundings, &mistakes);
         let conditions = Conditions::compile(root.get("incident_conditions"), "incident_conditions", &mistakes);
+        let limits = root.get("limits").map(|node| Reader::new(node, "limits", &mistakes));
+        let guards = limits.map(|limits| Rules::read(&limits)).unwrap_or_default();
         assert!(mistakes.is_empty(), "{mistakes}");
         let base = root.get("bigpanda").and_then(|node| node.text()).unwrap_or("http://127.0.0.1:1");
         let bigpanda = BigPanda::new(BigPandaSettings {
@@ -144,9 +149,14 @@ impl World {
             conditions,
             definitions,
             ledger,
-            executor: Executor::Live(Network::new(http, Secrets::new(secrets), Some(bigpanda))),
+            executor: if self.shadow {
+                Executor::Shadow
+            } else {
+                Executor::Live(Network::new(http, Secrets::new(secrets), Some(bigpanda)))
+            },
             dead_letters: Some(DeadLetters::open(&self.path("dead.jsonl")).expect("opens")),
             kill_switch_file: Some(self.path("PAUSED")),
+            guards,
             limits: self.limits,
             incident_limits: incident::Limits::default(),
             observer: Arc::new(()),
