@@ -10,6 +10,7 @@ mod groups;
 mod load;
 mod logs;
 mod networks;
+mod planted;
 mod table;
 
 use kafka_consumer::client::{ConnectionState, FetchState, ParkCause, PartitionSnapshot, Purpose, TopicPartition};
