@@ -6,8 +6,8 @@ use std::path::Path;
 fn expected(patch: &str) -> Vec<String> {
     let hunks = patch.split("\n@@").skip(1);
     let old = |hunk: &str| {
-        let lines = hunk.lines().skip(1).filter_map(|line| line.strip_prefix([' ', '-']));
-        lines.map(|line| format!("{line}\n")).collect()
+        let lines: Vec<_> = hunk.lines().skip(1).filter_map(|line| line.strip_prefix([' ', '-'])).collect();
+        lines.join("\n")
     };
     hunks.map(old).collect()
 }
