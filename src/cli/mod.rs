@@ -1,9 +1,10 @@
 //! The command line: flags over environment variables over the file.
 //!
 //! This is the only place that reads the environment. What it finds becomes [`service::Options`]; nothing is decided here.
-//! The names by which a container platform calls the binary are in `programs`.
+//! The names by which a container platform calls the binary are in `programs`, what a person calls for in `tools`.
 
 mod programs;
+mod tools;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -20,6 +21,8 @@ const EXAMPLES: &str = "\
 Examples:
   kafka_consumer --config config.yaml            run the service
   kafka_consumer check --config config.yaml      say what is wrong with a configuration, and where
+  kafka_consumer explain --config config.yaml record.json
+                                                 say why a record matches or not, and what would be done
   CONFIG_FILE=/app/config/config.yaml LOG_LEVEL=debug kafka_consumer
 
 Environment (a flag wins over it, and it wins over the file):
@@ -85,6 +88,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Tool(tools::Tool),
 }
 
 const DOCTOR: &str = "\
@@ -123,6 +128,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (_, Command::Run) => service::run(&options).into(),
         (_, Command::Check { output }) => check(&options, output),
         (_, Command::Doctor { json }) => doctor(&options, json),
+        (_, Command::Tool(tool)) => tools::run(tool, &options),
     }
 }
 

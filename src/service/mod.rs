@@ -17,6 +17,7 @@ mod options;
 mod stop;
 mod surface;
 mod tally;
+pub mod tools;
 mod work;
 
 pub use check::{Checked, check};

@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod cli_checks;
+mod cli_tools;
 mod client_consumer;
 mod client_group;
 mod client_transport;

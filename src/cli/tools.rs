@@ -1,0 +1,246 @@
+//! The tools of a person at a terminal: their flags, their help, their examples.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::service::Options;
+use crate::service::tools::{self, Answer, Form, Look, Settle};
+
+/// How a tool answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Said {
+    /// A table for people, or JSON for programs (one object a line)
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Said {
+    fn form(&self) -> Form {
+        let colour = std::io::stdout().is_terminal() && super::environment("NO_COLOR").is_none();
+        Form { json: self.output == Output::Json, colour }
+    }
+}
+
+/// Commands that look, rehearse and settle; none touches Kafka or a target.
+#[derive(Debug, Subcommand)]
+pub(super) enum Tool {
+    /// Say for one record which condition matches and why, why the others do not, and what would be done
+    #[command(after_help = "\
+Example:
+  kafka_consumer explain --config config.yaml --at 2026-03-14T15:30:00Z record.json
+
+Exit codes:
+  0  a condition matches
+  1  the record cannot be read or is not an incident
+  2  the command line or the configuration is wrong
+  3  no condition matches")]
+    Explain {
+        /// The value of the record, JSON; - for standard input
+        record: PathBuf,
+        /// The clock: RFC 3339 or seconds since the epoch (default: now)
+        #[arg(long, value_name = "TIME", value_parser = tools::moment)]
+        at: Option<i64>,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Look at what the ledger says was done, and settle what waits for a person; the service must not hold the ledger
+    #[command(subcommand)]
+    History(History),
+    /// Look at the records that were no incidents, and try them again
+    #[command(subcommand)]
+    DeadLetter(DeadLetter),
+    /// Engage the kill switch: a running service starts nothing new until `resume`
+    #[command(after_help = "\
+Example:
+  kafka_consumer pause --config config.yaml --why 'network maintenance until 18:00'
+
+Writes kill_switch_file; it stands over a restart. Pausing one condition or one action is not supported yet.")]
+    Pause {
+        /// The reason that the service tells
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+    /// Release the kill switch
+    #[command(after_help = "Example:\n  kafka_consumer resume --config config.yaml")]
+    Resume,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Filter {
+    /// Of this incident
+    #[arg(long, value_name = "ID")]
+    incident: Option<String>,
+    /// Of this condition
+    #[arg(long, value_name = "NAME")]
+    condition: Option<String>,
+    /// Standing like this
+    #[arg(long, value_parser = ["succeeded", "failed", "skipped", "held", "intended", "attempting", "unknown"])]
+    outcome: Option<String>,
+    /// Last entry at this time or later: RFC 3339 or seconds since the epoch
+    #[arg(long, value_name = "TIME", value_parser = tools::moment)]
+    from: Option<i64>,
+    /// Last entry before this time
+    #[arg(long, value_name = "TIME", value_parser = tools::moment)]
+    to: Option<i64>,
+}
+
+impl From<Filter> for Look {
+    fn from(filter: Filter) -> Self {
+        let Filter { incident, condition, outcome, from, to } = filter;
+        Self { incident, condition, outcome, from, to }
+    }
+}
+
+const HELD: &str = "The ledger has one holder: while the service runs this names it and ends with 1.";
+
+/// Parts of `history`.
+#[derive(Debug, Subcommand)]
+pub(super) enum History {
+    /// List episodes: last entry, outcome, attempts, key, reason
+    #[command(after_help = format!("Example:\n  kafka_consumer history list --outcome held --config config.yaml\n\n{HELD}"))]
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Show everything written about one episode
+    #[command(after_help = format!("Example:\n  kafka_consumer history show 60f1/-/1769755513/oozie/announce\n\n{HELD}"))]
+    Show {
+        /// The episode, as `list` prints it
+        key: String,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Write records as JSON lines on standard output, each with the SHA-256 of the line before it
+    #[command(after_help = format!("Example:\n  kafka_consumer history export --from 2026-03-01T00:00:00Z > march.jsonl\n\n{HELD}"))]
+    Export {
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Check that nothing was changed in an export, nor removed from it: exit code 0, or 1 and what was
+    #[command(after_help = "Example:\n  kafka_consumer history verify march.jsonl")]
+    Verify {
+        /// The export
+        file: PathBuf,
+    },
+    /// Say what became of an episode that is held or whose fate is unknown; stop the service first
+    #[command(after_help = format!("Example:\n  kafka_consumer history settle 60f1/-/1769755513/oozie/announce --succeeded --who ann --why 'the job ran, build 7'\n\n{HELD}"))]
+    Settle {
+        /// The episode, as `list` prints it
+        key: String,
+        #[command(flatten)]
+        how: How,
+        /// Who says so
+        #[arg(long, value_name = "NAME")]
+        who: String,
+        /// How it is known
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct How {
+    /// It was done
+    #[arg(long)]
+    succeeded: bool,
+    /// It was not done and shall not be
+    #[arg(long)]
+    failed: bool,
+    /// It was not done: try it again at the next snapshot of its incident
+    #[arg(long)]
+    retry: bool,
+}
+
+/// Parts of `dead-letter`.
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetter {
+    /// List them: number, time, topic/partition@offset, reason
+    #[command(after_help = "Example:\n  kafka_consumer dead-letter list --config config.yaml")]
+    List {
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Show one, with its value
+    #[command(after_help = "Example:\n  kafka_consumer dead-letter show 3 --config config.yaml")]
+    Show {
+        /// Its number in `list`
+        number: usize,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Read them again with the present configuration and say what would happen; nothing is sent to Kafka
+    #[command(after_help = "\
+Example:
+  kafka_consumer dead-letter redrive --out accepted.jsonl --config config.yaml
+
+Producing back to Kafka is not available yet: --out writes the accepted values as JSON lines.
+
+Exit codes:
+  0  all are incidents now
+  1  some are not, or a file cannot be read
+  2  the command line or the configuration is wrong")]
+    Redrive {
+        /// Dead letter files (default: the configured one)
+        files: Vec<PathBuf>,
+        /// Where accepted values go, one a line; must not exist
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        said: Said,
+    },
+}
+
+/// Does what is asked, and tells why when it cannot.
+pub(super) fn run(tool: Tool, options: &Options) -> ExitCode {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let answer = answer(tool, options, &mut out).and_then(|told| {
+        out.flush()?;
+        Ok(told)
+    });
+    match answer {
+        Ok(told) => told.into(),
+        Err(refused) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = writeln!(std::io::stderr(), "kafka_consumer: {refused}");
+            ExitCode::from(&refused)
+        }
+    }
+}
+
+fn answer(tool: Tool, options: &Options, out: &mut dyn std::io::Write) -> Answer {
+    match tool {
+        Tool::Explain { record, at, said } => tools::explain(options, &record, at, said.form(), out),
+        Tool::History(History::List { filter, said }) => tools::list(options, filter.into(), said.form(), out),
+        Tool::History(History::Show { key, said }) => tools::show(options, &key, said.form(), out),
+        Tool::History(History::Export { filter }) => tools::export(options, filter.into(), out),
+        Tool::History(History::Verify { file }) => tools::verify(&file, out),
+        Tool::History(History::Settle { key, how, who, why }) => {
+            let how = match (how.succeeded, how.retry) {
+                (true, _) => Settle::Succeeded,
+                (false, true) => Settle::Retry,
+                (false, false) => Settle::Failed,
+            };
+            tools::settle(options, &key, how, &who, &why, out)
+        }
+        Tool::DeadLetter(DeadLetter::List { said }) => tools::letters(options, said.form(), out),
+        Tool::DeadLetter(DeadLetter::Show { number, said }) => tools::letter(options, number, said.form(), out),
+        Tool::DeadLetter(DeadLetter::Redrive { files, out: accepted, said }) => {
+            tools::redrive(options, &files, accepted.as_deref(), said.form(), out)
+        }
+        Tool::Pause { why } => tools::pause(options, why.as_deref(), out),
+        Tool::Resume => tools::resume(options, out),
+    }
+}

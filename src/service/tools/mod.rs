@@ -1,0 +1,122 @@
+//! The tools of a person at a terminal: they look, rehearse and settle. None of them touches Kafka or a target.
+//!
+//! Each is a function from what was asked to text on `out` and a [`Told`]. Absent: the command line (see `cli`), and any way
+//! out to the network: nothing here can build a `Network`.
+
+mod explain;
+mod history;
+mod letters;
+mod pause;
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub use explain::explain;
+pub use history::{Look, Settle, export, list, settle, show, verify};
+pub use letters::{letter, letters, redrive};
+pub use pause::{pause, resume};
+
+use super::load::{Loaded, load};
+use super::options::Options;
+use crate::plan::Stage;
+
+/// How a tool answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// As JSON, for programs.
+    pub json: bool,
+    /// With colours, for a terminal.
+    pub colour: bool,
+}
+
+/// How a tool ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Done, and the answer is yes: 0.
+    Yes,
+    /// Done, and the answer is no (it is damaged, it failed): 1.
+    No,
+    /// `explain` alone: no condition matches: 3.
+    NoMatch,
+}
+
+/// Why a tool could not do as asked: what, where, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It cannot be done here and now: 1.
+    #[error("{0}")]
+    Cannot(String),
+    /// The configuration, or a file that is written by hand, is wrong: 2.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// What every tool returns.
+pub type Answer = Result<Told, Refused>;
+
+impl From<Told> for ExitCode {
+    fn from(told: Told) -> Self {
+        Self::from(match told {
+            Told::Yes => 0,
+            Told::No => 1,
+            Told::NoMatch => 3,
+        })
+    }
+}
+
+impl From<&Refused> for ExitCode {
+    fn from(refused: &Refused) -> Self {
+        Self::from(match refused {
+            Refused::Cannot(_) => 1,
+            Refused::Wrong(_) => 2,
+        })
+    }
+}
+
+impl From<io::Error> for Refused {
+    /// Only writes to `out` come here; files are named where they are opened.
+    fn from(error: io::Error) -> Self {
+        Self::Cannot(format!("the answer cannot be written: {error}"))
+    }
+}
+
+fn cannot(why: impl Display) -> Refused {
+    Refused::Cannot(why.to_string())
+}
+
+fn loaded(options: &Options) -> Result<Loaded, Refused> {
+    load(options).map_err(|error| Refused::Wrong(error.to_string()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Refused> {
+    let file = |error| cannot(format_args!("{} cannot be read: {error}", path.display()));
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::stdin().lock(), &mut bytes).map_err(file)?;
+        return Ok(bytes);
+    }
+    std::fs::read(path).map_err(file)
+}
+
+/// A moment as written by a person: seconds since the epoch, or RFC 3339.
+pub fn moment(text: &str) -> Result<i64, String> {
+    let stamp = || text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    let wrong = || format!("`{text}` is no time; write 2026-03-14T15:30:00Z or seconds since the epoch");
+    text.parse().ok().or_else(stamp).ok_or_else(wrong)
+}
+
+/// Milliseconds since the epoch, for people.
+fn time(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| format!("{at:.0}"))
+}
+
+fn stage(stage: Stage) -> String {
+    match stage {
+        Stage::Incident => "incident".to_owned(),
+        Stage::Alert(alert) => format!("alert {alert}"),
+        Stage::AlertFallback(alert) => format!("alert {alert} fallback"),
+        Stage::IncidentFallback => "incident fallback".to_owned(),
+    }
+}
