@@ -24,7 +24,7 @@ pub(super) enum Wire {
     /// rskafka's Messenger.
     Messages(Messages),
     /// Our own frames.
-    Frames(Frames),
+    Frames(Box<Frames>),
 }
 
 /// An answer: everything after the correlation id.
@@ -47,7 +47,7 @@ impl Wire {
     pub(super) fn new(load: Load, stream: Stream, response_bytes_max: usize, client_id: &str, fate: Arc<Fate>) -> Self {
         match load {
             Load::Questions => Self::Messages(Messages::new(stream, response_bytes_max, Arc::from(client_id), fate)),
-            Load::Records => Self::Frames(Frames::new(stream, response_bytes_max, client_id, fate)),
+            Load::Records => Self::Frames(Box::new(Frames::new(stream, response_bytes_max, client_id, fate))),
         }
     }
 
