@@ -15,4 +15,5 @@ mod faults;
 mod page;
 mod real_kafka;
 mod service_life;
+mod verifiable;
 mod world;
