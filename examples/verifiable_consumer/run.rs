@@ -292,7 +292,7 @@ impl Periodic {
 
     /// Looks after the commit that is under way, and begins the next one when it is time.
     fn turn(&mut self, handle: &ConsumerHandle) {
-        if let Some(finished) = self.under_way.as_mut().and_then(|task| task.now_or_never()) {
+        if let Some(finished) = self.under_way.as_mut().and_then(futures::FutureExt::now_or_never) {
             self.under_way = None;
             match finished {
                 Ok((_, Ok(report))) => tell_incomplete(&report),

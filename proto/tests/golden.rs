@@ -1,5 +1,7 @@
 //! Batches that the Java client and broker wrote, read by the decoder. Provenance: `golden/README.md`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use bytes::Bytes;
 use kafka_proto::compression::{Codec, Decompressor};
 use kafka_proto::id::Offset;

@@ -54,7 +54,7 @@ async fn get(network: &Network, incident: &str, what: What, timeout: Duration) -
 
 fn snapshot(body: &[u8]) -> Result<Snapshot, String> {
     let incident = Incident::parse(body).map_err(|error| error.to_string())?;
-    let field = |name: &str| Path::incident(name).map(|path| incident.get(&path)).unwrap_or(Found::Missing);
+    let field = |name: &str| Path::incident(name).map_or(Found::Missing, |path| incident.get(&path));
     let assignee = match field("assignee") {
         Found::Map(_) => id_of(field("assignee.id")),
         other => id_of(other),

@@ -77,6 +77,7 @@ pub(crate) fn read_snooze(reader: &Reader<'_, '_>, scope: Scope, surroundings: &
     Some(repeatable(Ask::Snooze { length, comment, until_updated }))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the table of types holds readers of one shape")]
 pub(crate) fn read_unassign(reader: &Reader<'_, '_>, _: Scope, surroundings: &Surroundings) -> Option<Read> {
     needs_bigpanda(reader, "unassign_incident", surroundings);
     Some(repeatable(Ask::Unassign))
@@ -262,7 +263,7 @@ mod tests {
         let tag = Ask::Tag(vec![("handled_by".to_owned(), template("{{team}}"))]);
         assert_eq!(body(tag), Ok(Some(json!([{ "tag_id": "handled_by", "tag_value": "sre" }]))));
         let snooze =
-            Ask::Snooze { length: Duration::from_secs(60), comment: Some(template("wait")), until_updated: true };
+            Ask::Snooze { length: Duration::from_mins(1), comment: Some(template("wait")), until_updated: true };
         let expected = json!({ "end_time": 1060, "comment": "wait", "cancel_on_incident_updates": true });
         assert_eq!(body(snooze), Ok(Some(expected)));
         assert_eq!(body(Ask::Assign), Ok(Some(json!({ "assignee": "60aa" }))));

@@ -119,7 +119,7 @@ impl Login {
         Ok(answer
             .partitions
             .into_iter()
-            .map(|found| (found.partition, found.offset.map(|offset| offset.get())))
+            .map(|found| (found.partition, found.offset.map(kafka_proto::id::Offset::get)))
             .collect())
     }
 

@@ -28,7 +28,7 @@ pub(super) fn group(consumer: &Snapshot) -> Value {
 }
 
 fn partition(of: &PartitionSnapshot) -> Value {
-    let offset = |offset: Option<crate::client::Offset>| offset.map(|offset| offset.get());
+    let offset = |offset: Option<crate::client::Offset>| offset.map(kafka_proto::id::Offset::get);
     json!({
         "partition": of.partition.to_string(),
         "fetching": matches!(of.state, FetchState::Fetching),

@@ -333,7 +333,7 @@ pub(crate) mod tests {
             let address = first.as_ptr();
             drop(first);
             let third = decompressor.decompress_shared(codec, &packed).unwrap();
-            assert_eq!((third.as_ptr(), &third == &second), (address, true), "{codec}");
+            assert_eq!((third.as_ptr(), third == second), (address, true), "{codec}");
             let small = decompressor.decompress_shared(codec, &compress(codec, b"small").unwrap()).unwrap();
             assert_eq!(&small[..], b"small", "{codec}");
         }

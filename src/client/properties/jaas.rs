@@ -67,14 +67,13 @@ fn option<'a>(rest: &mut &'a str) -> Result<Option<(&'a str, Zeroizing<String>)>
     }
     let (name, after) = text.split_once('=').ok_or("has an option without `=`")?;
     let after = after.trim_start();
-    let value = match after.chars().next() {
-        Some(quote @ ('"' | '\'')) => quoted(after, quote, rest)?,
-        _ => {
-            let mut bare = after;
-            let value = word(&mut bare);
-            *rest = bare;
-            Zeroizing::new(value.to_owned())
-        }
+    let value = if let Some(quote @ ('"' | '\'')) = after.chars().next() {
+        quoted(after, quote, rest)?
+    } else {
+        let mut bare = after;
+        let value = word(&mut bare);
+        *rest = bare;
+        Zeroizing::new(value.to_owned())
     };
     Ok(Some((name.trim_end(), value)))
 }
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn the_usual_form_is_read() {
         let text = "org.apache.kafka.common.security.scram.ScramLoginModule required \n username=\"sre\"   password=\"a \\\"b\\\\;=' c\" ;";
-        let login = parse(text).ok().expect("a login");
+        let login = parse(text).expect("a login");
         assert_eq!(
             (login.module, login.username.as_str(), login.password.as_str()),
             (Module::Scram, "sre", "a \"b\\;=' c")
@@ -114,8 +113,7 @@ mod tests {
 
     #[test]
     fn single_quotes_bare_words_and_other_options_are_read() {
-        let login =
-            parse("x.PlainLoginModule REQUIRED tokenauth=false username = 'u' password=p;").ok().expect("a login");
+        let login = parse("x.PlainLoginModule REQUIRED tokenauth=false username = 'u' password=p;").expect("a login");
         assert_eq!((login.module, login.username.as_str(), login.password.as_str()), (Module::Plain, "u", "p"));
     }
 

@@ -89,9 +89,12 @@ impl SecurityParts {
                 return Some(Ok(Effect::Warned("the broker's name is always verified".to_owned())));
             }
             "enable.ssl.certificate.verification" => {
-                return Some(value::boolean(text).map(|verify| match verify {
-                    true => Effect::Taken,
-                    false => Effect::Warned("the broker's certificate is always verified".to_owned()),
+                return Some(value::boolean(text).map(|verify| {
+                    if verify {
+                        Effect::Taken
+                    } else {
+                        Effect::Warned("the broker's certificate is always verified".to_owned())
+                    }
                 }));
             }
             _ => return None,

@@ -70,6 +70,7 @@ fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<Effect, String> {
     Ok(Effect::Taken)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the arms of the table below all have this type")]
 fn warned(text: impl Into<String>) -> Result<Effect, String> {
     Ok(Effect::Warned(text.into()))
 }
@@ -167,9 +168,8 @@ fn application(key: &str, text: &str, applied: &mut AppliedProperties) -> Outcom
 
 /// Names that Kafka knows and that change nothing here. A value that asks for what happens anyway is no warning.
 fn elsewhere(key: &str, text: &str) -> Outcome {
-    let unless = |anyway: &[&str], instead: &str| match anyway.iter().any(|known| known.eq_ignore_ascii_case(text)) {
-        true => Ok(Effect::Taken),
-        false => warned(instead),
+    let unless = |anyway: &[&str], instead: &str| {
+        if anyway.iter().any(|known| known.eq_ignore_ascii_case(text)) { Ok(Effect::Taken) } else { warned(instead) }
     };
     Some(match key {
         "check.crcs" => unless(&["true"], "checksums are always checked"),
@@ -182,10 +182,7 @@ fn elsewhere(key: &str, text: &str) -> Outcome {
         "socket.nagle.disable" => unless(&["true"], "Nagle's algorithm is always off"),
         "api.version.request" => unless(&["true"], "brokers are always asked for their versions"),
         "metadata.recovery.strategy" => unless(&["rebootstrap"], "the client always starts again from its bootstrap"),
-        "receive.buffer.bytes" | "socket.receive.buffer.bytes" => {
-            unless(&["-1", "0"], "has no effect; the kernel sizes the buffer")
-        }
-        "send.buffer.bytes" | "socket.send.buffer.bytes" => {
+        "receive.buffer.bytes" | "socket.receive.buffer.bytes" | "send.buffer.bytes" | "socket.send.buffer.bytes" => {
             unless(&["-1", "0"], "has no effect; the kernel sizes the buffer")
         }
         "socket.connection.setup.timeout.max.ms" => warned("has no effect; the setup timeout does not grow"),
@@ -230,7 +227,7 @@ fn fit_together(properties: &Properties, config: &mut ConsumerConfig, warnings: 
     client.receive_message_max_bytes = client.receive_message_max_bytes.max(framed);
     if config.fetch_max_bytes > client.receive_message_max_bytes {
         config.fetch_max_bytes = client.receive_message_max_bytes;
-        adjust("fetch.max.bytes", format!("is lowered to {}, the largest response there can be", framed));
+        adjust("fetch.max.bytes", format!("is lowered to {framed}, the largest response there can be"));
     }
 }
 

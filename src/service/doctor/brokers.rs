@@ -1,6 +1,7 @@
 //! The way to the brokers: names, addresses, TLS, versions, login, topics, the group's offsets.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -121,7 +122,8 @@ pub(super) fn describe(session: &TlsSession) -> String {
     if let Some(own) = chain.first() {
         let issuers: Vec<&str> = chain.iter().map(|certificate| certificate.issuer.as_str()).collect();
         let left = validity(own, now_s()).unwrap_or_else(|| "expired".to_owned());
-        words.push_str(&format!(", for {}, issued by {}, {left}", own.names.join(", "), issuers.join(" < ")));
+        // Writing to a string does not fail.
+        let _ = write!(words, ", for {}, issued by {}, {left}", own.names.join(", "), issuers.join(" < "));
     }
     words
 }

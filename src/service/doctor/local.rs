@@ -42,12 +42,11 @@ pub(super) async fn certificate(config: &Config, notes: &Notes) {
 
 fn tell(subject: &str, found: &Certificate, notes: &Notes, begun: Instant) {
     let name = &found.common_name;
-    match validity(found, now_s()) {
-        Some(left) => notes.good(Layer::Certificate, &subject, format!("CN {name}, fits its key, {left}"), begun),
-        None => {
-            let advice = "the certificate container (sia) has stopped renewing it: look at its log";
-            notes.bad(Layer::Certificate, &subject, format!("CN {name} has expired"), advice, begun);
-        }
+    if let Some(left) = validity(found, now_s()) {
+        notes.good(Layer::Certificate, &subject, format!("CN {name}, fits its key, {left}"), begun)
+    } else {
+        let advice = "the certificate container (sia) has stopped renewing it: look at its log";
+        notes.bad(Layer::Certificate, &subject, format!("CN {name} has expired"), advice, begun);
     }
 }
 

@@ -28,14 +28,11 @@ const DEADLINE: Duration = Duration::from_secs(28);
 pub fn diagnose(options: &Options) -> Result<Diagnosis, String> {
     let notes = Notes::default();
     let begun = Instant::now();
-    let loaded = match load(options) {
-        Ok(loaded) => loaded,
-        Err(_) => {
-            let what = check(options).to_string();
-            let advice = "the lines say what and where; the path and how it was chosen stand in them";
-            notes.bad(Layer::Configuration, &options.config, what, advice, begun);
-            return Ok(notes.into_diagnosis());
-        }
+    let Ok(loaded) = load(options) else {
+        let what = check(options).to_string();
+        let advice = "the lines say what and where; the path and how it was chosen stand in them";
+        notes.bad(Layer::Configuration, &options.config, what, advice, begun);
+        return Ok(notes.into_diagnosis());
     };
     let warnings = loaded.warnings.len();
     let what = if warnings == 0 { "valid".to_owned() } else { format!("valid, {warnings} keys without effect") };

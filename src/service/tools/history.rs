@@ -89,7 +89,7 @@ pub fn export(options: &Options, look: Look, out: &mut dyn Write) -> Answer {
     let mut failed = None;
     held.each(look, &mut |episode| {
         let written = held.entries(&episode.key).and_then(|records| {
-            records.iter().try_for_each(|record| Ok(out.write_all(chain.line("record", value(record)?).as_bytes())?))
+            records.iter().try_for_each(|record| Ok(out.write_all(chain.line("record", &value(record)?).as_bytes())?))
         });
         match written {
             Ok(()) => ControlFlow::Continue(()),
@@ -103,7 +103,7 @@ pub fn export(options: &Options, look: Look, out: &mut dyn Write) -> Answer {
         return Err(error);
     }
     let count = chain.lines;
-    out.write_all(chain.line("lines", count.into()).as_bytes())?;
+    out.write_all(chain.line("lines", &count.into()).as_bytes())?;
     Ok(Told::Yes)
 }
 
@@ -246,7 +246,7 @@ impl Default for Chain {
 }
 
 impl Chain {
-    fn line(&mut self, name: &str, value: Value) -> String {
+    fn line(&mut self, name: &str, value: &Value) -> String {
         let line = json!({"previous": self.previous, name: value}).to_string();
         self.previous = hash(&line);
         self.lines = self.lines.saturating_add(1);
@@ -289,8 +289,8 @@ mod tests {
 
     fn exported() -> String {
         let mut chain = Chain::default();
-        let records: String = (0..3).map(|n| chain.line("record", json!({"n": n}))).collect();
-        records + &chain.line("lines", 3.into())
+        let records: String = (0..3).map(|n| chain.line("record", &json!({"n": n}))).collect();
+        records + &chain.line("lines", &3.into())
     }
 
     #[test]

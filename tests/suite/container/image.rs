@@ -12,7 +12,7 @@ use crate::world::port;
 use crate::world::process::wait_for;
 use crate::world::settings::{self, PASSWORD, USER};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What a probe may take.
 const PROBE: Duration = Duration::from_millis(10);
 
@@ -104,7 +104,11 @@ fn the_image_waits_for_its_certificate_starts_answers_its_probes_and_stops() {
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| while !stop.load(Ordering::Relaxed) {});
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                std::hint::spin_loop()
+            }
+        });
         for program in ["/scripts/app_liveness", "/scripts/app_readiness"] {
             answers_in_time(&container, program);
         }
