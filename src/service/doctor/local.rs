@@ -43,7 +43,7 @@ pub(super) async fn certificate(config: &Config, notes: &Notes) {
 fn tell(subject: &str, found: &Certificate, notes: &Notes, begun: Instant) {
     let name = &found.common_name;
     if let Some(left) = validity(found, now_s()) {
-        notes.good(Layer::Certificate, &subject, format!("CN {name}, fits its key, {left}"), begun)
+        notes.good(Layer::Certificate, &subject, format!("CN {name}, fits its key, {left}"), begun);
     } else {
         let advice = "the certificate container (sia) has stopped renewing it: look at its log";
         notes.bad(Layer::Certificate, &subject, format!("CN {name} has expired"), advice, begun);
