@@ -4,19 +4,20 @@
 //! pause, and a heap that grows and shrinks by as much costs more than all that is done with the bytes. Here an answer is
 //! read straight into a buffer that comes back when its last record was dropped. Promised: a length prefix chooses no
 //! allocation, memory grows with what has arrived; whoever is dropped half way through leaves no half-read stream behind,
-//! it is closed. Absent: several requests under way, which a fetching connection does not have. An end of the connection
-//! is noticed by the next exchange.
+//! it is closed; an end that comes between two exchanges is noticed when it comes. Absent: several requests under way, which
+//! a fetching connection does not have.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Buf, BufMut, Bytes};
 use kafka_proto::buffers::Buffers;
 use kafka_protocol::messages::RequestHeader;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::client::connection::guard::{Fate, Guarded, Stream};
 use crate::client::connection::wire::{Answered, WireError};
@@ -32,6 +33,8 @@ const CORRELATION_BYTES: usize = 4;
 pub(super) struct Frames {
     /// `None`: an exchange was given up half way, or the connection is over.
     stream: Mutex<Option<Talk>>,
+    /// Somebody wants the stream that the watch holds while it is idle.
+    wanted: Notify,
     buffers: Buffers,
     ranges: BTreeMap<i16, VersionRange>,
     client_id: StrBytes,
@@ -49,6 +52,7 @@ impl Frames {
         let stream = Guarded::new(stream, response_bytes_max, fate);
         Self {
             stream: Mutex::new(Some(Talk { stream, correlation: 0, request: Vec::new() })),
+            wanted: Notify::new(),
             buffers: Buffers::new(KEPT_BYTES_MAX),
             ranges: BTreeMap::new(),
             client_id: StrBytes::from_string(client_id.to_owned()),
@@ -62,14 +66,42 @@ impl Frames {
 
     /// Closes the socket.
     pub(super) async fn hang_up(&self) {
-        self.stream.lock().await.take();
+        self.turn().await.take();
+    }
+
+    /// Reads while nobody talks, so that the guard learns of an end, or of bytes that nobody asked for, at once.
+    pub(super) async fn watch(&self) {
+        loop {
+            let mut place = self.stream.lock().await;
+            let Some(talk) = place.as_mut() else { return };
+            let mut nothing = [0; 1];
+            tokio::select! {
+                () = self.wanted.notified() => {}
+                _end = talk.stream.read(&mut nothing) => {
+                    place.take();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The stream. Stands in the queue for it before it asks the watch to let go: the other way round the watch could take
+    /// it again first, and both would wait.
+    async fn turn(&self) -> MutexGuard<'_, Option<Talk>> {
+        let lock = self.stream.lock();
+        tokio::pin!(lock);
+        if let Poll::Ready(place) = futures::poll!(lock.as_mut()) {
+            return place;
+        }
+        self.wanted.notify_one();
+        lock.await
     }
 
     /// One request in the newest common version, and its answer.
     pub(super) async fn exchange<R: Exchange>(&self, request: &R) -> Result<Answered, WireError> {
         let theirs = self.ranges.get(&R::KEY.code);
         let version = theirs.and_then(|range| range.newest_common(R::VERSIONS)).ok_or(WireError::NoVersion)?;
-        let mut place = self.stream.lock().await;
+        let mut place = self.turn().await;
         let mut talk = place.take().ok_or_else(|| WireError::Broken("an exchange was given up half way".to_owned()))?;
         if let Err(what) = talk.write::<R>(request, version, &self.client_id) {
             *place = Some(talk);

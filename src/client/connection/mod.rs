@@ -78,6 +78,7 @@ impl Connection {
         let mut wire = Wire::new(load, stream, largest, client_id, Arc::clone(&fate));
         let ranges = learn_versions(&mut wire, &fate, config.request_timeout).await?;
         wire.set_ranges(&ranges);
+        wire.watch();
         let now = Instant::now();
         let inner = Arc::new(Inner {
             peer,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::connection::frames::Frames;
 use crate::client::connection::guard::{Fate, Stream};
@@ -23,8 +24,8 @@ pub(crate) enum Load {
 pub(super) enum Wire {
     /// rskafka's Messenger.
     Messages(Messages),
-    /// Our own frames.
-    Frames(Box<Frames>),
+    /// Our own frames, and the watch over them while nobody talks; it ends with the wire.
+    Frames(Arc<Frames>, Option<AbortOnDropHandle<()>>),
 }
 
 /// An answer: everything after the correlation id.
@@ -47,7 +48,7 @@ impl Wire {
     pub(super) fn new(load: Load, stream: Stream, response_bytes_max: usize, client_id: &str, fate: Arc<Fate>) -> Self {
         match load {
             Load::Questions => Self::Messages(Messages::new(stream, response_bytes_max, Arc::from(client_id), fate)),
-            Load::Records => Self::Frames(Box::new(Frames::new(stream, response_bytes_max, client_id, fate))),
+            Load::Records => Self::Frames(Arc::new(Frames::new(stream, response_bytes_max, client_id, fate)), None),
         }
     }
 
@@ -55,7 +56,20 @@ impl Wire {
     pub(super) fn set_ranges(&mut self, ranges: &BTreeMap<i16, VersionRange>) {
         match self {
             Self::Messages(messages) => messages.set_ranges(ranges),
-            Self::Frames(frames) => frames.set_ranges(ranges),
+            Self::Frames(frames, _) => {
+                if let Some(frames) = Arc::get_mut(frames) {
+                    frames.set_ranges(ranges);
+                }
+            }
+        }
+    }
+
+    /// From here on an end of the connection is noticed when it comes, also while nobody talks; the versions stand. The
+    /// Messenger's reader does so by itself.
+    pub(super) fn watch(&mut self) {
+        if let Self::Frames(frames, watch) = self {
+            let frames = Arc::clone(frames);
+            *watch = Some(AbortOnDropHandle::new(tokio::spawn(async move { frames.watch().await })));
         }
     }
 
@@ -63,7 +77,7 @@ impl Wire {
     pub(super) async fn exchange<R: Exchange>(&self, request: &R) -> Result<Answered, WireError> {
         match self {
             Self::Messages(messages) => messages.exchange(request).await,
-            Self::Frames(frames) => frames.exchange(request).await,
+            Self::Frames(frames, _) => frames.exchange(request).await,
         }
     }
 
@@ -71,7 +85,7 @@ impl Wire {
     pub(super) async fn hang_up(&self) {
         match self {
             Self::Messages(_) => {}
-            Self::Frames(frames) => frames.hang_up().await,
+            Self::Frames(frames, _) => frames.hang_up().await,
         }
     }
 }
