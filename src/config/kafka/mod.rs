@@ -38,7 +38,7 @@ pub struct Kafka {
     pub isolation_level: IsolationLevel,
     /// `fetch.min.bytes`, 1.
     pub fetch_min_bytes: u32,
-    /// `fetch.max.bytes`, 50 MiB.
+    /// `fetch.max.bytes`, 2 MiB: what a response may hold is what each of a few buffers may grow to.
     pub fetch_max_bytes: u32,
     /// `max.partition.fetch.bytes` (also `fetch.message.max.bytes`), 1 MiB.
     pub max_partition_fetch_bytes: u32,
@@ -149,7 +149,7 @@ fn section(r: &Reader<'_, '_>, overrides: &Overrides) -> Kafka {
         auto_offset_reset: offset_reset(r),
         isolation_level: isolation_level(r),
         fetch_min_bytes: size(&["fetch.min.bytes"], 1),
-        fetch_max_bytes: size(&["fetch.max.bytes"], 50 << 20),
+        fetch_max_bytes: size(&["fetch.max.bytes"], 2 << 20),
         max_partition_fetch_bytes: size(&["max.partition.fetch.bytes", "fetch.message.max.bytes"], 1 << 20),
         fetch_max_wait: either_millis(r, ["fetch.max.wait.ms", "fetch.wait.max.ms"], 500),
         security: security::read(r),
