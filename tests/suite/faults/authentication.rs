@@ -80,7 +80,8 @@ async fn a03_a_password_that_is_changed_while_reading_is_read_again_and_tried_sl
     reader.until("the refusal is told", is_told).await;
     reader.for_a_while().await;
     let tries = cluster.request_count(ApiKey::SaslHandshake);
-    assert!(tries <= 4, "{tries} logins");
+    // Each of the five sockets may have been on its way when the first refusal came; after it one try per back-off.
+    assert!(tries <= 7, "{tries} logins");
     *kept.lock().unwrap_or_else(PoisonError::into_inner) = "new";
     reader.until_read(10).await;
     assert_eq!(reader.values[&0], texts(0, 10));
