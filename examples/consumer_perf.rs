@@ -79,7 +79,7 @@ async fn run(options: &Options) -> Result<String, Box<dyn std::error::Error>> {
 
 async fn limit(duration: Duration) {
     if duration.is_zero() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     } else {
         tokio::time::sleep(duration).await;
     }
@@ -107,6 +107,7 @@ struct First {
 
 impl Meter {
     fn new(mode: Mode) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "an example has no other room that reads the environment")]
         let told = std::env::var("BENCH_T0_NS").ok().and_then(|text| text.parse().ok());
         Self {
             mode,

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Uses the public API of `kafka_consumer::client` alone. Promised: standard output holds nothing but events, one line
-//! each and flushed; everything else goes to standard error. Differs from Apache's tool in three points: `count` never
-//! counts records beyond `--max-messages`, a consumer that could not go on ends with 1 instead of 0, and what
-//! `--consumer.config` is to be replaced by is told on standard error. `isolation.level` is this client's default,
+//! each and flushed; everything else goes to standard error. A consumer that cannot go on says why there, and ends with
+//! `shutdown_complete` and 0, as Apache's tool does. Differs from it in two points: `count` never counts records beyond
+//! `--max-messages`, and what `--consumer.config` is to be replaced by is told on standard error. `isolation.level` is this client's default,
 //! `read_committed`, unless the file says otherwise.
 
 #[path = "verifiable_consumer/events.rs"]

@@ -106,7 +106,7 @@ fn the_image_waits_for_its_certificate_starts_answers_its_probes_and_stops() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                std::hint::spin_loop()
+                std::hint::spin_loop();
             }
         });
         for program in ["/scripts/app_liveness", "/scripts/app_readiness"] {

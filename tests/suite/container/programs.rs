@@ -25,6 +25,7 @@ fn ran(name: &str, folder: &Path) -> (Option<i32>, String) {
     told(program(name, folder).output().expect("it runs"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is called on what a command has just given")]
 fn told(output: Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }

@@ -48,14 +48,14 @@ impl Subject {
         std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = errors.read(&mut chunk) {
-                log.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..count]));
+                log.lock().expect("no holder panicked").push_str(&String::from_utf8_lossy(&chunk[..count]));
             }
         });
         Self { child, lines, said }
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+        self.lines.lock().expect("no holder panicked").clone()
     }
 
     /// Standard output, each line of which must be an event.
@@ -69,7 +69,7 @@ impl Subject {
     }
 
     pub(super) fn stderr(&self) -> String {
-        self.said.lock().unwrap().clone()
+        self.said.lock().expect("no holder panicked").clone()
     }
 
     /// Everything, for messages.
@@ -110,7 +110,13 @@ impl Subject {
 
     pub(super) fn wait_end(&mut self, patience: Duration) -> ExitStatus {
         let Self { child, lines, said } = self;
-        let words = || format!("its end\n{}\n{}", lines.lock().unwrap().join("\n"), said.lock().unwrap());
+        let words = || {
+            format!(
+                "its end\n{}\n{}",
+                lines.lock().expect("no holder panicked").join("\n"),
+                said.lock().expect("no holder panicked")
+            )
+        };
         let status = wait_for(words, patience, || child.try_wait().expect("its state"));
         self.wait("the last line", |subject| {
             subject.lines().is_empty() || status.code().is_none() || !subject.named("shutdown_complete").is_empty()
@@ -131,7 +137,7 @@ impl Subject {
 fn follow(out: ChildStdout, lines: Arc<Mutex<Vec<String>>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(out).lines().map_while(Result::ok) {
-            lines.lock().unwrap().push(line);
+            lines.lock().expect("no holder panicked").push(line);
         }
     });
 }
