@@ -1,3 +1,5 @@
+//! The guards, one case for each refusal and each wait.
+
 use std::time::Duration;
 
 use super::*;
