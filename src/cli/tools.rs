@@ -84,7 +84,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "NAME")]
     condition: Option<String>,
     /// Standing like this
-    #[arg(long, value_parser = ["succeeded", "failed", "skipped", "held", "intended", "attempting", "unknown"])]
+    #[arg(long, value_parser = ["succeeded", "failed", "skipped", "held", "found", "shadow", "intended", "attempting", "started", "unknown"])]
     outcome: Option<String>,
     /// Last entry at this time or later: RFC 3339 or seconds since the epoch
     #[arg(long, value_name = "TIME", value_parser = tools::moment)]

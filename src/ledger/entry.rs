@@ -1,16 +1,20 @@
 //! What is written down, and in which form.
 //!
-//! One JSON object per record with a version number. A record of an older version is read for ever; one of a newer
-//! version is an error that says so, because guessing about remediations is not an option.
+//! One JSON object per record with a version number: the lowest whose readers understand it. A record of an older version is
+//! read for ever; one of a newer version is an error that says so, because guessing about remediations is not an option.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::episode::EpisodeKey;
+use crate::ledger::fold::{State, Terminal};
+use crate::ledger::history::Summary;
 
-/// The version this program writes.
-const VERSION: u8 = 1;
+/// The newest version this program reads and writes.
+const VERSION: u8 = 2;
+/// The first version, without what [`Stored::version`] counts as younger.
+const FIRST: u8 = 1;
 
 /// One line of an episode's story.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,8 @@ pub enum Entry {
     Intent(Intent),
     /// The network is about to be touched.
     Attempt(Attempt),
+    /// It runs at the target, which is asked under this name from now on.
+    Started(Started),
     /// What came of it.
     Outcome(Outcome),
 }
@@ -78,6 +84,13 @@ pub struct Attempt {
     pub number: u32,
 }
 
+/// Something long that the attempt has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The target's name for it: an event, a job.
+    pub id: String,
+}
+
 /// What came of an attempt, or of the decision to make none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,6 +125,16 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// A check found what it looks for, so nothing more is done. Terminal, and no failure.
+    Found {
+        /// What.
+        reason: String,
+    },
+    /// Shadow mode would have done this. Says nothing about a later live run.
+    Shadow {
+        /// What.
+        reason: String,
+    },
 }
 
 impl Outcome {
@@ -124,6 +147,8 @@ impl Outcome {
             Self::Held { .. } => "held",
             Self::Unknown { .. } => "unknown",
             Self::Retrying { .. } => "retrying",
+            Self::Found { .. } => "found",
+            Self::Shadow { .. } => "shadow",
         }
     }
 
@@ -135,7 +160,9 @@ impl Outcome {
             | Self::Skipped { reason: text }
             | Self::Held { reason: text }
             | Self::Unknown { reason: text }
-            | Self::Retrying { reason: text } => text,
+            | Self::Retrying { reason: text }
+            | Self::Found { reason: text }
+            | Self::Shadow { reason: text } => text,
         }
     }
 }
@@ -145,6 +172,7 @@ impl fmt::Display for Entry {
         match self {
             Self::Intent(_) => f.write_str("INTENT"),
             Self::Attempt(attempt) => write!(f, "ATTEMPT {}", attempt.number),
+            Self::Started(started) => write!(f, "STARTED {}", started.id),
             Self::Outcome(outcome) => write!(f, "OUTCOME {}", outcome.name()),
         }
     }
@@ -171,9 +199,37 @@ struct VersionOnly {
     v: u64,
 }
 
+/// What is stored.
+pub(crate) trait Stored {
+    /// The first version whose readers understand it: a file without anything newer stays readable by an older program.
+    fn version(&self) -> u8;
+}
+
+impl Stored for Record {
+    fn version(&self) -> u8 {
+        match &self.entry {
+            Entry::Started(_) | Entry::Outcome(Outcome::Found { .. } | Outcome::Shadow { .. }) => VERSION,
+            Entry::Intent(_) | Entry::Attempt(_) | Entry::Outcome(_) => FIRST,
+        }
+    }
+}
+
+impl Stored for Summary {
+    fn version(&self) -> u8 {
+        match &self.state {
+            State::Started { .. } | State::Shadowed { .. } | State::Finished { how: Terminal::Found, .. } => VERSION,
+            State::Absent
+            | State::Intended { .. }
+            | State::Attempting { .. }
+            | State::Unknown { .. }
+            | State::Finished { .. } => FIRST,
+        }
+    }
+}
+
 /// Any stored value, with the version in front.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(&Versioned { v: VERSION, body: value })
+pub(crate) fn encode<T: Serialize + Stored>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(&Versioned { v: value.version(), body: value })
         .expect("plain structs of text and numbers always serialise")
 }
 
@@ -196,6 +252,18 @@ mod tests {
         let record: Record = decode(stored).unwrap();
         assert_eq!(record.entry, Entry::Attempt(Attempt { number: 2 }));
         assert_eq!(encode(&record), stored, "the form on disk has changed: old files must stay readable");
+    }
+
+    #[test]
+    fn what_the_first_version_does_not_know_is_marked_as_of_the_second() {
+        let stored = br#"{"v":2,"key":"60f1/-/5/oozie/restart","at":7,"entry":{"started":{"id":"99"}}}"#;
+        let record: Record = decode(stored).unwrap();
+        assert_eq!(record.entry, Entry::Started(Started { id: "99".into() }));
+        assert_eq!(encode(&record), stored);
+        for outcome in [Outcome::Found { reason: "x".into() }, Outcome::Shadow { reason: "x".into() }] {
+            let record = Record { entry: Entry::Outcome(outcome), ..record.clone() };
+            assert!(encode(&record).starts_with(br#"{"v":2,"#));
+        }
     }
 
     #[test]

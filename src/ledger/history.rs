@@ -48,7 +48,8 @@ pub struct Filter {
     pub incident: Option<String>,
     /// Of this condition.
     pub condition: Option<String>,
-    /// In the state of this name: `succeeded`, `failed`, `skipped`, `held`, `intended`, `attempting`, `unknown`.
+    /// In the state of this name: `succeeded`, `failed`, `skipped`, `held`, `found`, `shadow`, `intended`, `attempting`, `started`,
+    /// `unknown`.
     pub state: Option<String>,
     /// With a last entry at this time or later, milliseconds since the epoch.
     pub from_ms: Option<i64>,

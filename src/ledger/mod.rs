@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-pub use crate::ledger::entry::{Attempt, Entry, Intent, Note, Origin, Outcome, Record};
+pub use crate::ledger::entry::{Attempt, Entry, Intent, Note, Origin, Outcome, Record, Started};
 pub use crate::ledger::episode::{EpisodeKey, EpisodeKeyError};
 pub use crate::ledger::error::{AppendError, LedgerError, OpenError};
 pub use crate::ledger::fold::{Contradiction, State, Terminal, fold};

@@ -323,8 +323,9 @@ fn note<'n>(transaction: &WriteTransaction, notes: impl Iterator<Item = &'n Note
 /// Whether retention may ever forget the episode: it ended, and nobody is waiting for a person.
 fn expires(summary: &Summary) -> bool {
     match summary.state.terminal() {
-        Some(Terminal::Succeeded | Terminal::Failed | Terminal::Skipped) => true,
-        Some(Terminal::Held) | None => false,
+        Some(Terminal::Succeeded | Terminal::Failed | Terminal::Skipped | Terminal::Found) => true,
+        Some(Terminal::Held) => false,
+        None => summary.state.is_terminal(),
     }
 }
 

@@ -71,7 +71,10 @@ impl<R: Right> Run<'_, R> {
             State::Attempting { attempt } | State::Unknown { attempt } => Outcome::Held {
                 reason: format!("attempt {attempt} may have been done, and the rules do not have its action any more"),
             },
-            State::Absent | State::Intended { .. } | State::Finished { .. } => {
+            State::Started { id, .. } => Outcome::Held {
+                reason: format!("{id} was started at its target, and the rules do not have its action any more"),
+            },
+            State::Absent | State::Shadowed { .. } | State::Intended { .. } | State::Finished { .. } => {
                 Outcome::Skipped { reason: "the rules do not have its action any more".to_owned() }
             }
         };

@@ -186,7 +186,7 @@ impl<R: Right> Run<'_, R> {
             Ok(request) => request.clone(),
             Err(reason) => return self.end(step, Outcome::Failed { reason: reason.clone() }, Terminal::Failed).await,
         };
-        if *state == State::Absent {
+        if state.is_new() {
             if let Some(how) = self.still_wanted(step).await? {
                 return Ok(how);
             }

@@ -33,7 +33,11 @@ impl<R: Right> Run<'_, R> {
                 self.settle(step, *attempt, &reason, network).await
             }
             State::Unknown { attempt } => self.settle(step, *attempt, "its outcome was not known", network).await,
-            State::Absent | State::Intended { .. } | State::Finished { .. } => Ok(None),
+            State::Started { attempt, id } => {
+                let reason = format!("attempt {attempt} started {id}, which this version cannot ask about");
+                self.end(step, Outcome::Held { reason }, Terminal::Held).await.map(Some)
+            }
+            State::Absent | State::Shadowed { .. } | State::Intended { .. } | State::Finished { .. } => Ok(None),
         }
     }
 

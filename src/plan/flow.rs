@@ -87,7 +87,7 @@ impl View<'_> {
         for (of, standing) in earlier {
             match standing {
                 Some(Terminal::Succeeded) => {}
-                Some(Terminal::Failed | Terminal::Skipped) => failed = failed.or(Some(of)),
+                Some(Terminal::Failed | Terminal::Skipped | Terminal::Found) => failed = failed.or(Some(of)),
                 // Not begun means that it waits for something held; held waits for a person.
                 Some(Terminal::Held) | None => return None,
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::client::{FetchState, PartitionSnapshot, Snapshot};
-use crate::ledger::{Filter, Ledger, State, Summary};
+use crate::ledger::{Filter, Ledger, Summary};
 
 /// Rows of one answer.
 const ROWS_MAX: usize = 100;
@@ -45,7 +45,7 @@ fn partition(of: &PartitionSnapshot) -> Value {
 /// Episodes that nobody has finished with, oldest first. Reads the ledger.
 pub(super) fn open(ledger: &Ledger) -> Result<Value, String> {
     let mut found = Vec::new();
-    for state in ["attempting", "unknown", "held", "intended"] {
+    for state in ["attempting", "started", "unknown", "held", "intended"] {
         let filter = Filter { state: Some(state.to_owned()), ..Filter::default() };
         collect(ledger, &filter, &mut found)?;
     }
@@ -79,12 +79,7 @@ fn collect(ledger: &Ledger, filter: &Filter, found: &mut Vec<Summary>) -> Result
 fn rows(found: &[Summary]) -> Value {
     let now = now_ms();
     let one = |summary: &Summary| {
-        let (reason, attempts) = match &summary.state {
-            State::Finished { reason, attempts, .. } => (reason.as_str(), *attempts),
-            State::Intended { attempts } => ("", *attempts),
-            State::Attempting { attempt } | State::Unknown { attempt } => ("", *attempt),
-            State::Absent => ("", 0),
-        };
+        let (reason, attempts) = (summary.state.reason(), summary.state.attempts());
         json!({
             "episode": summary.key.to_string(),
             "incident": summary.key.incident,

@@ -28,7 +28,7 @@ pub struct Look {
     pub incident: Option<String>,
     /// Of this condition.
     pub condition: Option<String>,
-    /// Standing like this: succeeded, failed, skipped, held, intended, attempting, unknown.
+    /// Standing like this: succeeded, failed, skipped, held, found, shadow, intended, attempting, started, unknown.
     pub outcome: Option<String>,
     /// Last heard of at this time or later.
     pub from: Option<i64>,
@@ -129,10 +129,13 @@ pub fn settle(options: &Options, key: &str, how: Settle, who: &str, why: &str, o
     let held = Held::open(options)?;
     let state = held.runtime.block_on(held.ledger.state(key.clone())).map_err(cannot)?;
     match state {
-        State::Finished { how: Terminal::Held, .. } | State::Unknown { .. } | State::Attempting { .. } => {}
-        State::Absent | State::Intended { .. } | State::Finished { .. } => {
+        State::Finished { how: Terminal::Held, .. }
+        | State::Unknown { .. }
+        | State::Attempting { .. }
+        | State::Started { .. } => {}
+        State::Absent | State::Shadowed { .. } | State::Intended { .. } | State::Finished { .. } => {
             return Err(cannot(format_args!(
-                "{key} is {}; only what is held, unknown or attempting waits for a person",
+                "{key} is {}; only what is held, unknown, attempting or started waits for a person",
                 state.name()
             )));
         }
@@ -204,11 +207,7 @@ fn value(record: &Record) -> Result<Value, Refused> {
 }
 
 fn write_summary(episode: &Summary, form: Form, out: &mut dyn Write) -> std::io::Result<()> {
-    let (state, attempts) = (episode.state.name(), episode.state.attempts());
-    let reason = match &episode.state {
-        State::Finished { reason, .. } => reason.as_str(),
-        State::Absent | State::Intended { .. } | State::Attempting { .. } | State::Unknown { .. } => "",
-    };
+    let (state, attempts, reason) = (episode.state.name(), episode.state.attempts(), episode.state.reason());
     if form.json {
         let EpisodeKey { incident, condition, .. } = &episode.key;
         let (key, first, last) = (episode.key.to_string(), episode.first_ms, episode.last_ms);
@@ -228,7 +227,7 @@ fn detail(entry: &Entry) -> String {
             let place = format!("{}/{}@{}", origin.topic, origin.partition, origin.offset);
             format!(": {} {} (record {place}, by {})", intent.action_type, intent.request, intent.by)
         }
-        Entry::Attempt(_) => String::new(),
+        Entry::Attempt(_) | Entry::Started(_) => String::new(),
         Entry::Outcome(outcome) => format!(": {}", outcome.reason()),
     }
 }

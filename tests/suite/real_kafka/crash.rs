@@ -154,6 +154,6 @@ fn attempts_seen(calls: &[HttpRequest]) -> BTreeMap<String, Vec<u32>> {
 fn attempt(record: &Record) -> Option<u32> {
     match &record.entry {
         Entry::Attempt(attempt) => Some(attempt.number),
-        Entry::Intent(_) | Entry::Outcome(_) => None,
+        Entry::Intent(_) | Entry::Started(_) | Entry::Outcome(_) => None,
     }
 }
