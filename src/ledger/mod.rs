@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 pub use crate::ledger::entry::{Attempt, Entry, Intent, Note, Origin, Outcome, Record, Started};
 pub use crate::ledger::episode::{EpisodeKey, EpisodeKeyError};
@@ -31,10 +31,8 @@ pub use crate::ledger::fold::{Contradiction, State, Terminal, fold};
 pub use crate::ledger::history::{Filter, Summary};
 use crate::ledger::lock::{Acquired, FileLock};
 use crate::ledger::store::Store;
-use crate::ledger::writer::{Command, Writer};
+use crate::ledger::writer::{Command, Writer, WriterThread};
 
-/// How many append calls may wait for the writer before the next one waits for room.
-const APPENDS_WAITING_MAX: usize = 1024;
 /// How often a standby looks whether the other process has let go.
 const STANDBY_LOOKS_EVERY: Duration = Duration::from_secs(1);
 
@@ -80,16 +78,18 @@ impl std::fmt::Display for Standby {
     }
 }
 
-/// The ledger file, held by this process. Cheap to clone; the file is let go when the last clone is dropped.
+/// The ledger file, held by this process. Cheap to clone. Dropping the last clone writes what was received and lets the
+/// file go before it returns (an fsync, or half a second where the disk refuses): whoever opens it next finds it free.
 #[derive(Clone)]
 pub struct Ledger {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    store: Arc<Store>,
-    commands: mpsc::Sender<Command>,
     health: watch::Receiver<Health>,
+    store: Arc<Store>,
+    // After the store: the thread closes the file as its last user, then lets the lock go, and only then is this dropped.
+    writer: WriterThread,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -114,11 +114,10 @@ impl Ledger {
             }
             Err(error) => return Err(error),
         };
-        let (commands, inbox) = mpsc::channel(APPENDS_WAITING_MAX);
         let (health_sender, health) = watch::channel(Health::Writable);
-        Writer::start(Arc::clone(&store), lock, inbox, health_sender)
+        let writer = Writer::start(Arc::clone(&store), lock, health_sender)
             .map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
-        Ok(Opened::Ledger(Self { shared: Arc::new(Shared { store, commands, health }) }))
+        Ok(Opened::Ledger(Self { shared: Arc::new(Shared { health, store, writer }) }))
     }
 
     /// Opens the ledger, waiting as long as another process holds it. `on_standby` is told once per holder.
@@ -157,7 +156,7 @@ impl Ledger {
     /// The same with notes in the same write: either all of it is on disk or none.
     pub async fn append_noting(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), AppendError> {
         let (command, answer) = Command::append(records, notes);
-        self.shared.commands.send(command).await.map_err(|_| AppendError::Closed)?;
+        self.shared.writer.send(command).await?;
         answer.await.map_err(|_| AppendError::Closed)?
     }
 
@@ -216,7 +215,7 @@ impl Ledger {
     /// and unfinished episodes are never forgotten.
     pub async fn expire(&self, before_ms: i64) -> Result<u64, AppendError> {
         let (command, answer) = Command::expire(before_ms);
-        self.shared.commands.send(command).await.map_err(|_| AppendError::Closed)?;
+        self.shared.writer.send(command).await?;
         answer.await.map_err(|_| AppendError::Closed)?
     }
 

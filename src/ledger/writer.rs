@@ -18,6 +18,8 @@ use crate::ledger::error::{AppendError, Fault, OpenError};
 use crate::ledger::lock::FileLock;
 use crate::ledger::store::{Appended, Expired, Store};
 
+/// How many append calls may wait for the writer before the next one waits for room.
+const APPENDS_WAITING_MAX: usize = 1024;
 /// Appends in one transaction at most: bounds the time that the first of them waits.
 const GROUP_MAX: usize = 512;
 /// Wait before a failed write is repeated.
@@ -69,17 +71,35 @@ struct Expiry {
     answer: oneshot::Sender<Result<u64, AppendError>>,
 }
 
+/// The thread, as its owner holds it. Dropping it waits until everything received is written and the file let go.
+pub(crate) struct WriterThread {
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl WriterThread {
+    /// Hands a command to the thread, waiting while too many are before it.
+    pub(crate) async fn send(&self, command: Command) -> Result<(), AppendError> {
+        let commands = self.commands.as_ref().ok_or(AppendError::Closed)?;
+        commands.send(command).await.map_err(|_| AppendError::Closed)
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.commands = None;
+        // A panic of the thread was told where it happened; there is nothing to add here.
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
 impl Writer {
-    /// Starts the thread. It ends when the last sender is dropped and everything received is written.
-    pub(crate) fn start(
-        store: Arc<Store>,
-        lock: FileLock,
-        inbox: mpsc::Receiver<Command>,
-        health: watch::Sender<Health>,
-    ) -> io::Result<()> {
+    /// Starts the thread. It ends when its handle is dropped and everything received is written.
+    pub(crate) fn start(store: Arc<Store>, lock: FileLock, health: watch::Sender<Health>) -> io::Result<WriterThread> {
+        let (commands, inbox) = mpsc::channel(APPENDS_WAITING_MAX);
         let mut writer = Self { store, inbox, health, _lock: lock };
-        thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run())?;
-        Ok(())
+        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run())?;
+        Ok(WriterThread { commands: Some(commands), thread: Some(thread) })
     }
 
     fn run(&mut self) {
