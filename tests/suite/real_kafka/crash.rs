@@ -115,21 +115,21 @@ fn judge(story: &Story, calls: &[HttpRequest]) {
         let attempts = seen.remove(&key).unwrap_or_else(|| panic!("the target never saw {key}: {entries:?}"));
         let distinct: BTreeSet<u32> = attempts.iter().copied().collect();
         assert_eq!(distinct.len(), attempts.len(), "{key}: one attempt was sent twice: {attempts:?}");
-        let written: BTreeSet<u32> = entries.iter().filter_map(attempt).collect();
-        assert!(distinct.is_subset(&written), "{key}: the target saw {distinct:?}, the ledger holds {written:?}");
-        // Each attempt but the last was cut off by a kill, and nothing but a kill cuts one off.
-        let unknown = entries.iter().filter(|record| matches!(record.entry, Entry::Outcome(Outcome::Unknown { .. })));
-        assert_eq!(unknown.count() + 1, written.len(), "{key}: {entries:?}");
+        // Each attempt but the last was cut off by a kill, and nothing but a kill cuts one off: the ledger calls it
+        // unknown, then retried. Of what the target saw, all but the success is exactly that.
+        let (last, repeated) = attempts_written(entries);
+        assert!(distinct.contains(&last), "{key}: the target never saw attempt {last}, which succeeded: {entries:?}");
+        let beyond: BTreeSet<u32> = distinct.iter().copied().filter(|number| *number != last).collect();
+        assert!(beyond.is_subset(&repeated), "{key}: {beyond:?} were seen, in doubt are {repeated:?}: {entries:?}");
         if attempts.len() > 1 {
             seen_twice.insert(key.clone());
         }
-        if written.len() > 1 {
+        if !repeated.is_empty() {
             in_doubt.insert(key);
         }
     }
     assert!(seen.is_empty(), "the target saw episodes that the ledger does not know: {:?}", seen.keys());
-    // A kill between ATTEMPT and the network leaves a doubt about something the target never saw; the other way round
-    // is what may not be.
+    // The rest of these doubts are kills between ATTEMPT and the network: the target never saw those attempts.
     assert!(seen_twice.is_subset(&in_doubt), "seen twice, and no doubt in the ledger: {seen_twice:?} {in_doubt:?}");
     println!(
         "{} episodes, {} calls, {} in doubt after {KILLS} kills, {} of these seen twice",
@@ -151,9 +151,26 @@ fn attempts_seen(calls: &[HttpRequest]) -> BTreeMap<String, Vec<u32>> {
     seen
 }
 
-fn attempt(record: &Record) -> Option<u32> {
-    match &record.entry {
-        Entry::Attempt(attempt) => Some(attempt.number),
-        Entry::Intent(_) | Entry::Started(_) | Entry::Outcome(_) => None,
+/// The number of the attempt that succeeded, and of those that the ledger calls unknown, then retried. Any other story
+/// of a succeeded episode is a fault.
+fn attempts_written(entries: &[Record]) -> (u32, BTreeSet<u32>) {
+    let mut repeated = BTreeSet::new();
+    let mut rest = entries.iter().map(|record| &record.entry);
+    assert!(matches!(rest.next(), Some(Entry::Intent(_))), "{entries:?}");
+    loop {
+        let Some(Entry::Attempt(attempt)) = rest.next() else { panic!("an attempt in {entries:?}") };
+        match rest.next() {
+            Some(Entry::Outcome(Outcome::Succeeded { .. })) => {
+                assert!(rest.next().is_none(), "{entries:?}");
+                return (attempt.number, repeated);
+            }
+            Some(Entry::Outcome(Outcome::Unknown { .. })) => {
+                repeated.insert(attempt.number);
+            }
+            // Not begun, because the partition went away meanwhile: the target must not have seen this one.
+            Some(Entry::Outcome(Outcome::Retrying { .. })) => continue,
+            _ => panic!("success or doubt after attempt {} in {entries:?}", attempt.number),
+        }
+        assert!(matches!(rest.next(), Some(Entry::Outcome(Outcome::Retrying { .. }))), "{entries:?}");
     }
 }
