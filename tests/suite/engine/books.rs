@@ -48,10 +48,9 @@ async fn a_matched_incident_is_acted_on_once_and_its_offset_is_committed() {
     let target = Target::start();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     let records = [incident("a", "oozie", 5, 10), incident("b", "other", 5, 10), incident("a", "oozie", 5, 11)];
-    running.say.send(Feed::Records(Written::new(&right, 100, &records))).unwrap();
+    running.read(&right, 100, &records);
     running.committed(0, 103).await;
     assert_eq!(paths(&target), ["/a"]);
     assert_eq!(target.calls()[0].body, r#"{"id": "a", "try": 1}"#);
@@ -64,17 +63,15 @@ async fn redelivery_after_a_restart_repeats_nothing_and_a_refire_acts_again() {
     let world = World::new(RULES, &target);
     for round in 0..3 {
         let running = world.start().await;
-        let right = Owned::new(0);
-        running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-        running.say.send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
+        let right = running.assign(0);
+        running.read(&right, 0, &[incident("a", "oozie", 5, 10)]);
         running.committed(0, 1).await;
         assert_eq!(paths(&target), ["/a"], "round {round}");
         running.kill().await;
     }
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&right, 1, &[incident("a", "oozie", 99, 100)]))).unwrap();
+    let right = running.assign(0);
+    running.read(&right, 1, &[incident("a", "oozie", 99, 100)]);
     running.committed(0, 2).await;
     assert_eq!(paths(&target), ["/a", "/a"]);
 }
@@ -84,10 +81,9 @@ async fn records_that_match_nothing_never_touch_the_ledger() {
     let target = Target::start();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     let records: Vec<_> = (0..500).map(|number| incident(&number.to_string(), "other", 5, 10)).collect();
-    running.say.send(Feed::Records(Written::new(&right, 0, &records))).unwrap();
+    running.read(&right, 0, &records);
     running.committed(0, 500).await;
     assert_eq!(running.ledger.written().records, 0);
 }
@@ -97,11 +93,10 @@ async fn of_two_snapshots_the_later_one_counts_whatever_order_they_came_in() {
     let target = Target::start();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     // Another start would be another episode: only its age keeps the second one from acting.
     let records = [incident("a", "oozie", 5, 20), incident("a", "oozie", 4, 10)];
-    running.say.send(Feed::Records(Written::new(&right, 0, &records))).unwrap();
+    running.read(&right, 0, &records);
     running.committed(0, 2).await;
     assert_eq!(paths(&target), ["/a"]);
     assert_eq!(running.state("a/-/4/oozie/announce").await, State::Absent);
@@ -112,10 +107,9 @@ async fn what_is_no_incident_becomes_a_dead_letter_before_its_offset_is_committe
     let target = Target::start();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(2);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(2);
     let records = ["{not json".to_owned(), incident("a", "oozie", 5, 10), "[]".to_owned()];
-    running.say.send(Feed::Records(Written::new(&right, 40, &records))).unwrap();
+    running.read(&right, 40, &records);
     running.committed(2, 43).await;
     let (letters, _) = dead_letter::read(&world.path("dead.jsonl")).unwrap();
     assert_eq!(letters.iter().map(|letter| (letter.partition, letter.offset)).collect::<Vec<_>>(), [(2, 40), (2, 42)]);
@@ -149,12 +143,12 @@ async fn one_incident_is_serial_while_others_run_beside_it() {
     let running = world.start().await;
     // The same incidents in two partitions: order is by incident, not by partition.
     let rights = [Owned::new(0), Owned::new(1)];
-    running.say.send(Feed::Assigned(rights.to_vec())).unwrap();
+    running.tell(Feed::Assigned(rights.to_vec()));
     for (number, right) in rights.iter().enumerate() {
         let records: Vec<_> = (0..20)
             .map(|at| incident(&format!("i{}", at % 4), "oozie", i64::try_from(number * 100 + at).unwrap(), 10))
             .collect();
-        running.say.send(Feed::Records(Written::new(right, 0, &records))).unwrap();
+        running.read(right, 0, &records);
     }
     running.committed(0, 20).await;
     running.committed(1, 20).await;
@@ -175,10 +169,9 @@ async fn an_offset_waits_for_the_slow_record_before_it() {
     });
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     let records = [incident("b", "other", 5, 10), incident("slow", "oozie", 5, 10), incident("quick", "oozie", 5, 10)];
-    running.say.send(Feed::Records(Written::new(&right, 0, &records))).unwrap();
+    running.read(&right, 0, &records);
     running.committed(0, 1).await;
     until("both were called", || target.calls().len() == 2).await;
     assert_eq!(running.committed_so_far(0), Some(1));
@@ -193,15 +186,14 @@ async fn a_revocation_waits_for_what_runs_commits_it_and_leaves_the_rest() {
     let mut world = World::new(RULES, &target);
     world.limits.max_concurrent_incidents = 1;
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     let records = [incident("a", "oozie", 5, 10), incident("b", "oozie", 5, 10)];
-    running.say.send(Feed::Records(Written::new(&right, 0, &records))).unwrap();
+    running.read(&right, 0, &records);
     until("the first is called", || target.calls().len() == 1).await;
     let (guard, let_go) = oneshot::channel();
     right.take_away();
     let deadline = Instant::now() + Duration::from_secs(15);
-    running.say.send(Feed::Revoking { rights: vec![right.clone()], deadline, guard }).unwrap();
+    running.tell(Feed::Revoking { rights: vec![right.clone()], deadline, guard });
     until("the second is forgotten", || running.status.waiting() == 0).await;
     door.open();
     assert!(let_go.await.is_err(), "the guard is dropped when the commit is done");
@@ -217,19 +209,17 @@ async fn a_revocation_does_not_wait_past_its_deadline_and_the_outcome_is_recorde
     let target = door.target();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
+    let right = running.assign(0);
+    running.read(&right, 0, &[incident("a", "oozie", 5, 10)]);
     until("it is called", || target.calls().len() == 1).await;
     let (guard, let_go) = oneshot::channel();
     let deadline = Instant::now() + Duration::from_millis(1600);
-    running.say.send(Feed::Revoking { rights: vec![right.clone()], deadline, guard }).unwrap();
+    running.tell(Feed::Revoking { rights: vec![right.clone()], deadline, guard });
     assert!(let_go.await.is_err());
     assert_eq!(running.committed_so_far(0), None);
     // The partition comes back and the record is read again while its attempt still runs.
-    let again = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![again.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&again, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
+    let again = running.assign(0);
+    running.read(&again, 0, &[incident("a", "oozie", 5, 10)]);
     door.open();
     running.committed(0, 1).await;
     assert_eq!(running.story("a/-/5/oozie/announce").await, ["INTENT", "ATTEMPT 1", "OUTCOME succeeded"]);
@@ -241,14 +231,12 @@ async fn nothing_is_sent_for_a_partition_that_is_not_ours_any_more() {
     let target = Target::start();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     right.take_away();
-    running.say.send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
-    running.say.send(Feed::Lost { partitions: vec![], cause: "none".into() }).unwrap();
-    let other = Owned::new(1);
-    running.say.send(Feed::Assigned(vec![other.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&other, 0, &[incident("b", "oozie", 5, 10)]))).unwrap();
+    running.read(&right, 0, &[incident("a", "oozie", 5, 10)]);
+    running.tell(Feed::Lost { partitions: vec![], cause: "none".into() });
+    let other = running.assign(1);
+    running.read(&other, 0, &[incident("b", "oozie", 5, 10)]);
     running.committed(1, 1).await;
     until("nothing runs", || running.status.running() == 0).await;
     assert_eq!(paths(&target), ["/b"]);
@@ -263,10 +251,9 @@ async fn draining_finishes_what_runs_and_leaves_what_waits() {
     let mut world = World::new(RULES, &target);
     world.limits.max_concurrent_incidents = 1;
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     let records = [incident("a", "oozie", 5, 10), incident("b", "oozie", 5, 10)];
-    running.say.send(Feed::Records(Written::new(&right, 0, &records))).unwrap();
+    running.read(&right, 0, &records);
     until("the first is called", || target.calls().len() == 1).await;
     running.ask_to_stop();
     door.open();
@@ -282,17 +269,15 @@ async fn too_much_that_waits_pauses_the_partitions_and_not_the_polling() {
     let target = door.target();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     for batch in 0..15 {
         let records: Vec<_> = (0..100).map(|number| incident(&format!("{batch}-{number}"), "oozie", 5, 10)).collect();
-        running.say.send(Feed::Records(Written::new(&right, batch * 100, &records))).unwrap();
+        running.read(&right, batch * 100, &records);
     }
     until("partitions are paused", || running.remote.asked(|asked| asked.pauses > 0)).await;
     assert_eq!(running.remote.asked(|asked| asked.resumes), 0);
     // The source is listened to all the while.
-    let other = Owned::new(1);
-    running.say.send(Feed::Assigned(vec![other.clone()])).unwrap();
+    running.assign(1);
     until("another partition is owned", || running.status.owned() == 2).await;
     door.open();
     running.committed(0, 1500).await;
@@ -306,9 +291,8 @@ async fn the_kill_switch_stops_everything_before_it_starts() {
     let world = World::new(RULES, &target);
     std::fs::write(world.path("PAUSED"), "deployment\nin progress\n").unwrap();
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
+    let right = running.assign(0);
+    running.read(&right, 0, &[incident("a", "oozie", 5, 10)]);
     until("it says so", || running.status.halted() == Some("paused: deployment in progress".to_owned())).await;
     assert_eq!((target.calls().len(), running.ledger.written().records), (0, 0));
     std::fs::remove_file(world.path("PAUSED")).unwrap();
@@ -323,9 +307,8 @@ async fn a_commit_that_fails_is_repeated() {
     let world = World::new(RULES, &target);
     let running = world.start().await;
     running.remote.asked(|asked| asked.refuse_commits = true);
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-    running.say.send(Feed::Records(Written::new(&right, 0, &[incident("a", "oozie", 5, 10)]))).unwrap();
+    let right = running.assign(0);
+    running.read(&right, 0, &[incident("a", "oozie", 5, 10)]);
     until("it is called", || target.calls().len() == 1).await;
     running.remote.asked(|asked| asked.refuse_commits = false);
     running.committed(0, 1).await;
@@ -336,20 +319,19 @@ async fn reading_again_after_a_truncation_keeps_the_books_in_order() {
     let target = Target::start();
     let world = World::new(RULES, &target);
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
+    let right = running.assign(0);
     let batch = |base| {
         Feed::Records(Written::new(&right, base, &[incident("a", "oozie", 5, 10), incident("b", "other", 5, 10)]))
     };
-    running.say.send(batch(10)).unwrap();
+    running.tell(batch(10));
     let partition = kafka_proto::id::TopicPartition::new("sre", 0);
     let moved =
         |to| Feed::Moved { partition: partition.clone(), to: kafka_proto::id::Offset(to), cause: "test".into() };
-    running.say.send(moved(20)).unwrap();
+    running.tell(moved(20));
     running.committed(0, 20).await;
-    running.say.send(batch(20)).unwrap();
-    running.say.send(moved(30)).unwrap();
-    running.say.send(batch(30)).unwrap();
+    running.tell(batch(20));
+    running.tell(moved(30));
+    running.tell(batch(30));
     running.committed(0, 32).await;
     assert_eq!(paths(&target), ["/a"]);
 }
@@ -370,9 +352,8 @@ async fn the_killed_process_leaves_each_episode_with_one_success() {
     let records: Vec<_> = (0..200).map(|number| incident(&format!("i{number}"), "oozie", 5, 10)).collect();
     for round in 1..=4 {
         let running = world.start().await;
-        let right = Owned::new(0);
-        running.say.send(Feed::Assigned(vec![right.clone()])).unwrap();
-        running.say.send(Feed::Records(Written::new(&right, 0, &records))).unwrap();
+        let right = running.assign(0);
+        running.read(&right, 0, &records);
         let seen = target.calls().len() + 40;
         until("some are called", || target.calls().len() >= seen || running.committed_so_far(0) == Some(200)).await;
         if round == 4 {

@@ -170,10 +170,9 @@ impl World {
 /// Runs one matched incident to its commit.
 pub(super) async fn one(world: &World) -> Running {
     let running = world.start().await;
-    let right = Owned::new(0);
-    running.say.send(Feed::Assigned(vec![right.clone()])).expect("the pipeline listens");
+    let right = running.assign(0);
     let record = incident("a", "oozie", 5, 10);
-    running.say.send(Feed::Records(Written::new(&right, 0, &[record]))).expect("the pipeline listens");
+    running.read(&right, 0, &[record]);
     running.committed(0, 1).await;
     running
 }
@@ -187,6 +186,23 @@ pub(super) fn reason(state: &State) -> &str {
 }
 
 impl Running {
+    /// Gives the pipeline a partition.
+    pub(super) fn assign(&self, partition: i32) -> Owned {
+        let right = Owned::new(partition);
+        self.tell(Feed::Assigned(vec![right.clone()]));
+        right
+    }
+
+    /// Lets it read these records, the first of them at `base`.
+    pub(super) fn read(&self, right: &Owned, base: i64, records: &[String]) {
+        self.tell(Feed::Records(Written::new(right, base, records)));
+    }
+
+    /// Says anything else that a source may say.
+    pub(super) fn tell(&self, what: Said) {
+        self.say.send(what).expect("the pipeline listens");
+    }
+
     pub(super) async fn committed(&self, partition: i32, next: i64) {
         let what = format!("offset {next} of partition {partition} is committed");
         until(&what, || self.remote.asked(|asked| asked.committed.get(&partition) == Some(&next))).await;
