@@ -195,7 +195,7 @@ pub(crate) async fn shake_hands(
     let tls = Tls::new(settings).map_err(|error: TlsError| error.to_string())?;
     let (tcp, _) = dial::dial(&[*address.ip()], address.port(), wait).await.map_err(|error| error.to_string())?;
     let stream = tls.connect(tcp, host, wait).await.map_err(|error| error.to_string())?;
-    let (_, session) = stream.get_ref();
+    let session = stream.session();
     let chain = session.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect();
     let version = session.protocol_version().map(|version| format!("{version:?}")).unwrap_or_default();
     Ok(TlsSession { version, chain })

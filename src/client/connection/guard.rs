@@ -16,10 +16,10 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::client::connection::CloseCause;
+use crate::client::tls::TlsStream;
 
 /// A connected byte stream: TCP, or TLS over it.
 pub(super) type Stream = Box<dyn Duplex>;
@@ -37,9 +37,9 @@ impl Duplex for TcpStream {
     }
 }
 
-impl Duplex for TlsStream<TcpStream> {
+impl Duplex for TlsStream {
     fn reset_on_close(&self) {
-        self.get_ref().0.reset_on_close();
+        self.tcp().reset_on_close();
     }
 }
 

@@ -4,18 +4,20 @@
 //! read again when they change, and a file that turned bad keeps what was loaded before; each kind of refusal is typed.
 //! Absent: session tickets across restarts, revocation lists, a way to switch verification off.
 
+mod stream;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 use crate::client::config::{ClientIdentity, TlsSettings};
+
+pub(crate) use stream::TlsStream;
 
 /// Why there is no TLS session, or no way to have one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,14 +142,9 @@ impl Tls {
     }
 
     /// Shakes hands with `host`, whose certificate must carry that name.
-    pub(crate) async fn connect(
-        &self,
-        tcp: TcpStream,
-        host: &str,
-        deadline: Duration,
-    ) -> Result<TlsStream<TcpStream>, TlsError> {
+    pub(crate) async fn connect(&self, tcp: TcpStream, host: &str, deadline: Duration) -> Result<TlsStream, TlsError> {
         let name = server_name(host)?;
-        let handshake = TlsConnector::from(self.config()).connect(name, tcp);
+        let handshake = TlsStream::connect(self.config(), name, tcp);
         match tokio::time::timeout(deadline, handshake).await {
             Ok(result) => result.map_err(|error| handshake_error(host, &error)),
             Err(_) => Err(TlsError::Timeout { host: host.to_owned(), after: deadline }),

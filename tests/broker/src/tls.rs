@@ -151,7 +151,8 @@ impl Identity {
         Self { config: Arc::new(config) }
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    /// What shakes hands on the server's side.
+    pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 }
