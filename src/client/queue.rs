@@ -83,6 +83,8 @@ struct PartitionQueue {
     items: VecDeque<Item>,
     bytes: usize,
     flow: Flow,
+    /// It stands among the turns.
+    waits: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,7 @@ impl Queues {
     pub(crate) fn open(&self, ownership: Ownership) {
         let mut inner = self.lock();
         inner.close(ownership.partition());
-        let queue = PartitionQueue { ownership, items: VecDeque::new(), bytes: 0, flow: Flow::Running };
+        let queue = PartitionQueue { ownership, items: VecDeque::new(), bytes: 0, flow: Flow::Running, waits: false };
         inner.partitions.insert(queue.ownership.partition().clone(), queue);
     }
 
@@ -176,6 +178,7 @@ impl Queues {
         for partition in partitions {
             if let Some(queue) = inner.partitions.get_mut(partition) {
                 queue.flow = Flow::Paused;
+                queue.waits = false;
                 inner.turns.retain(|waiting| waiting != partition);
             }
         }
@@ -264,23 +267,28 @@ impl Inner {
     }
 
     fn take_turn(&mut self, partition: &TopicPartition) {
-        if !self.turns.contains(partition) {
+        if let Some(queue) = self.partitions.get_mut(partition)
+            && !std::mem::replace(&mut queue.waits, true)
+        {
             self.turns.push_back(partition.clone());
         }
     }
 
-    /// One item, and whether its partition fell below half of its bound.
+    /// One item, and whether its partition fell below half of its bound: a full one always does on its way down, and one
+    /// that was never full is being fetched without being told.
     fn pop(&mut self, partition_bytes: usize) -> Option<(Popped, bool)> {
         loop {
             let partition = self.turns.pop_front()?;
             let Some(queue) = self.partitions.get_mut(&partition) else { continue };
+            queue.waits = false;
             let Some(item) = queue.items.pop_front() else { continue };
-            let (bytes, low) = (item.bytes(), partition_bytes / 2);
+            let (bytes, low) = (item.bytes(), (partition_bytes / 2).max(1));
             let before = queue.bytes;
             queue.bytes = before.saturating_sub(bytes);
-            let made_room = queue.items.is_empty() || (before >= low && queue.bytes < low);
+            let made_room = before >= low && queue.bytes < low;
             let ownership = queue.ownership.clone();
             if !queue.items.is_empty() {
+                queue.waits = true;
                 self.turns.push_back(partition);
             }
             self.bytes = self.bytes.saturating_sub(bytes);
@@ -451,6 +459,21 @@ mod tests {
         assert_eq!(queues.total_room(), 10_000 - 2 * (1_000 + OVERHEAD_BYTES));
         assert!(queues.pop().is_some() && queues.pop().is_some());
         assert_eq!((queues.room(&owner), queues.buffered_total()), (Room::Free, 0));
+    }
+
+    #[test]
+    fn only_a_partition_that_was_full_wakes_the_fetcher_when_it_is_taken() {
+        let queues = Queues::new(LIMITS);
+        let owner = owner(0, 1);
+        queues.open(owner.clone());
+        let woken = || futures::FutureExt::now_or_never(queues.drained()).is_some();
+        queues.push(&owner, gap(0, 5));
+        assert!(queues.pop().is_some() && !woken(), "there was room all along");
+        queues.push(&owner, batch(5));
+        queues.push(&owner, batch(6));
+        assert_eq!(queues.room(&owner), Room::Full);
+        assert!(queues.pop().is_some() && !woken(), "more than half is still there");
+        assert!(queues.pop().is_some() && woken());
     }
 
     #[test]

@@ -41,17 +41,20 @@ impl Engine {
         }
         for (broker, due) in self.due_by_broker(now) {
             let Some(max_bytes) = self.bytes_to_ask_for() else { return };
-            if self.broker(broker).is_free(now) {
-                let wanted = self.broker(broker).choose(due);
-                self.send_fetch(broker, &wanted, max_bytes, now);
-            }
+            let wanted = self.broker(broker).choose(due);
+            self.send_fetch(broker, &wanted, max_bytes, now);
         }
     }
 
+    /// What is due at brokers that are free.
     fn due_by_broker(&self, now: Instant) -> BTreeMap<BrokerId, BTreeMap<TopicPartition, Wanted>> {
         let mut due: BTreeMap<BrokerId, BTreeMap<TopicPartition, Wanted>> = BTreeMap::new();
         for (name, partition) in &self.partitions {
             let (Stage::Fetching(at), Some(source)) = (&partition.stage, partition.source(now)) else { continue };
+            // Asked first, because it costs least and is most often the answer: a fetch is nearly always under way.
+            if !self.brokers.get(&source).is_none_or(|broker| broker.is_free(now)) {
+                continue;
+            }
             if !partition.is_due(now) || self.shared.queues.room(&partition.ownership) != Room::Free {
                 continue;
             }
