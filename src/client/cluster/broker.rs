@@ -148,7 +148,8 @@ impl BrokerLink {
         lock(&self.health).retry_at.filter(|at| *at > Instant::now())
     }
 
-    fn is_failing(&self) -> bool {
+    /// Whether the last attempt failed.
+    pub(super) fn is_failing(&self) -> bool {
         lock(&self.health).last_error.is_some()
     }
 

@@ -159,6 +159,15 @@ impl Cluster {
         self.0.connect(id, purpose).await
     }
 
+    /// Opens what will be needed soon, so that nobody waits for it then. Nothing is tried at a broker that failed last time:
+    /// whoever needs it will, after the back-off.
+    pub(crate) async fn warm(&self, id: BrokerId, purpose: Purpose) {
+        if !self.0.link(LinkKey::Node(id)).is_failing() {
+            // Whoever needs the connection finds out, and says so.
+            let _ = self.0.connect(id, purpose).await;
+        }
+    }
+
     /// A control connection to any broker that works; bootstrap servers are the last resort.
     pub(crate) async fn any(&self) -> Result<Connection, ConnectError> {
         self.0.any().await
@@ -287,6 +296,19 @@ impl Inner {
             *known = Arc::new(changed);
             true
         })
+    }
+
+    /// A bootstrap server that turns out to be a broker is one from here on, and keeps its connection. Comes before the
+    /// metadata is known to others, who would open another.
+    fn adopt_bootstrap(&self, known: &Metadata) {
+        let mut links = lock(&self.links);
+        for (id, broker) in &known.brokers {
+            if !links.contains_key(&LinkKey::Node(*id))
+                && let Some(link) = links.remove(&LinkKey::Bootstrap(broker.address.clone()))
+            {
+                links.insert(LinkKey::Node(*id), link);
+            }
+        }
     }
 
     /// Links to brokers that are gone, and to bootstrap servers once brokers are known by id, are closed.

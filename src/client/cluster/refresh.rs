@@ -80,7 +80,11 @@ async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
             pace.due = next;
         }
         Ok(answer) => {
-            inner.change_metadata(|known| Some(known.updated(answer, &inner.topics)));
+            inner.change_metadata(|known| {
+                let updated = known.updated(answer, &inner.topics);
+                inner.adopt_bootstrap(&updated);
+                Some(updated)
+            });
             let known = Arc::clone(&inner.metadata.borrow());
             inner.forget_links(&known);
             *lock(&inner.refresh_error) = None;

@@ -48,7 +48,9 @@ impl HeldBack {
 pub(super) async fn find_coordinator(cluster: &Cluster, ask: &FindCoordinatorAsk) -> Answer {
     let search = async {
         let id = cluster.find_coordinator(&ask.group_id).await.map_err(|error| not_found(&error))?;
-        if let Err(error) = cluster.connect(id, Purpose::Heartbeat).await {
+        // The join that follows finds its connection open.
+        let (proven, ()) = tokio::join!(cluster.connect(id, Purpose::Heartbeat), cluster.warm(id, Purpose::Rebalance));
+        if let Err(error) = proven {
             // A broker that is gone may be named again and again (fault G10).
             cluster.distrust_coordinator();
             return Err(AskFailure::Disconnected(error.to_string()));

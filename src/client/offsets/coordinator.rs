@@ -44,13 +44,26 @@ impl Coordinator {
         }
     }
 
-    async fn send<R: Exchange>(&self, request: R, limit: Duration) -> Result<R::Response, String> {
+    /// Finds the coordinator and opens a connection to it, before anything is to be asked. What fails is left to the first
+    /// request.
+    pub(crate) async fn warm(&self) {
+        if let Ok(id) = self.find().await {
+            self.cluster.warm(id, Purpose::Coordinator).await;
+        }
+    }
+
+    async fn find(&self) -> Result<BrokerId, String> {
         let known = *self.lock();
         let id = match known {
             Some(id) => id,
             None => self.cluster.find_coordinator(&self.group_id).await.map_err(|error| error.to_string())?,
         };
         *self.lock() = Some(id);
+        Ok(id)
+    }
+
+    async fn send<R: Exchange>(&self, request: R, limit: Duration) -> Result<R::Response, String> {
+        let id = self.find().await?;
         let connection = self.cluster.connect(id, Purpose::Coordinator).await.map_err(|error| error.to_string())?;
         connection.request(request, limit).await.map_err(|error| error.to_string())
     }

@@ -4,13 +4,14 @@
 //! before the application hears of it, and the rebalance waits for the application only until the deadline (fault G7); a
 //! loss drops everything that was read (faults G1, G3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use kafka_proto::id::TopicPartition;
 use kafka_proto::membership::{AskId, Assigned, FatalCause, LostCause};
 
+use crate::client::cluster::Purpose;
 use crate::client::consumer::FatalError;
 use crate::client::consumer::engine::{Engine, Flow, Outcome, leader_in};
 use crate::client::event::{Event, Revocation};
@@ -69,9 +70,23 @@ impl Engine {
             ownerships.push(ownership);
         }
         self.want_leaders();
+        self.warm_leaders(&assigned.added);
         tracing::info!(generation = %assigned.generation, added = assigned.added.len(), all = assigned.all.len(), "partitions assigned");
         if self.closing.is_none() {
             self.shared.queues.push_event(Event::Assigned { partitions: ownerships });
+        }
+    }
+
+    /// Opens connections to the leaders of new partitions while their offsets are looked up.
+    fn warm_leaders(&mut self, names: &[TopicPartition]) {
+        let partitions = names.iter().filter_map(|name| self.partitions.get(name));
+        let leaders: BTreeSet<_> = partitions.filter_map(|partition| Some(partition.leader?.id)).collect();
+        for id in leaders {
+            let cluster = self.cluster.clone();
+            self.tasks.spawn(async move {
+                cluster.warm(id, Purpose::Fetch).await;
+                Outcome::Warmed
+            });
         }
     }
 

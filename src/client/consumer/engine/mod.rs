@@ -51,6 +51,8 @@ enum Outcome {
     Answered(Answered),
     Fetched(Fetched),
     Revoked(PendingRevocation),
+    /// A connection is open, or is not: whoever needs it will see.
+    Warmed,
 }
 
 /// Whether the engine goes on.
@@ -130,6 +132,12 @@ impl Engine {
     /// Runs until the group is left, the member is refused for good, or the consumer is dropped.
     pub(crate) async fn run(mut self) {
         self.follow_metadata();
+        // While the group is being joined: committed offsets are the first thing to be asked for after it.
+        let coordinator = Arc::clone(&self.coordinator);
+        self.tasks.spawn(async move {
+            coordinator.warm().await;
+            Outcome::Warmed
+        });
         loop {
             let now = Instant::now();
             self.look_at_the_poll_interval(now);
@@ -187,7 +195,7 @@ impl Engine {
                 self.shared.fail(FatalError::Defect);
                 return Flow::Stop;
             }
-            Err(_) => {}
+            Ok(Outcome::Warmed) | Err(_) => {}
         }
         Flow::On
     }
