@@ -1,4 +1,4 @@
-//! Batches that the Java client and broker wrote, read by the decoder. Provenance: `golden/README.md`.
+//! Batches that the Java client and broker, librdkafka and franz-go wrote, read by the decoder. Provenance: `golden/README.md`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -91,6 +91,70 @@ fn batches_of_many_blocks_hold_what_the_java_producer_was_given() {
     check(&golden!("large-snappy"), Codec::Snappy, &large());
     check(&golden!("large-lz4"), Codec::Lz4, &large());
     check(&golden!("large-zstd"), Codec::Zstd, &large());
+}
+
+#[test]
+fn batches_of_every_codec_hold_what_librdkafka_was_given() {
+    check(&golden!("librdkafka-gzip"), Codec::Gzip, &small());
+    check(&golden!("librdkafka-snappy"), Codec::Snappy, &small());
+    check(&golden!("librdkafka-lz4"), Codec::Lz4, &small());
+    check(&golden!("librdkafka-zstd"), Codec::Zstd, &small());
+    check(&golden!("librdkafka-large-lz4"), Codec::Lz4, &large());
+    check(&golden!("librdkafka-large-zstd"), Codec::Zstd, &large());
+}
+
+#[test]
+fn a_zstandard_frame_with_its_size_and_a_checksum_holds_what_franz_go_was_given() {
+    check(&golden!("franz-go-large-zstd"), Codec::Zstd, &large());
+}
+
+#[test]
+fn the_zstandard_frames_differ_as_their_writers_do() {
+    // Neither a decoder that needs the size nor one that takes a single block for granted would do.
+    assert_eq!(zstd_shapes(include_bytes!("golden/zstd.bin")), [(false, false, 2); 4]);
+    assert_eq!(zstd_shapes(include_bytes!("golden/large-zstd.bin")), [(false, false, 4)]);
+    assert_eq!(zstd_shapes(include_bytes!("golden/librdkafka-large-zstd.bin")), [(false, false, 3)]);
+    assert_eq!(zstd_shapes(include_bytes!("golden/franz-go-large-zstd.bin")), [(true, true, 5)]);
+}
+
+#[test]
+fn a_zstandard_frame_whose_checksum_is_wrong_is_refused() {
+    let mut segment = include_bytes!("golden/franz-go-large-zstd.bin").to_vec();
+    let last = segment.len() - 1;
+    segment[last] ^= 1;
+    let crc = crc32c::crc32c(&segment[21..]);
+    segment[17..21].copy_from_slice(&crc.to_be_bytes());
+    let batch = Batches::new(Bytes::from(segment)).next().unwrap().unwrap();
+    assert!(batch.open(&mut Decompressor::new(1 << 20)).is_err());
+}
+
+/// Of the frame in each batch: whether it says its size, whether it has a checksum, how many blocks (RFC 8878, 3.1.1).
+fn zstd_shapes(mut segment: &[u8]) -> Vec<(bool, bool, usize)> {
+    let mut shapes = Vec::new();
+    while !segment.is_empty() {
+        let length = 12 + usize::try_from(u32::from_be_bytes(segment[8..12].try_into().unwrap())).unwrap();
+        shapes.push(zstd_shape(&segment[61..length]));
+        segment = &segment[length..];
+    }
+    shapes
+}
+
+fn zstd_shape(frame: &[u8]) -> (bool, bool, usize) {
+    let flags = frame[4];
+    let (size_flag, is_single, has_checksum) = (flags >> 6, flags & 0x20 != 0, flags & 4 != 0);
+    let size_bytes = [usize::from(is_single), 2, 4, 8][usize::from(size_flag)];
+    let mut at = 5 + usize::from(!is_single) + [0, 1, 2, 4][usize::from(flags & 3)] + size_bytes;
+    let mut blocks = 0;
+    loop {
+        let header = u32::from_le_bytes([frame[at], frame[at + 1], frame[at + 2], 0]);
+        let (is_last, is_run) = (header & 1 == 1, header >> 1 & 3 == 1);
+        at += 3 + if is_run { 1 } else { usize::try_from(header >> 3).unwrap() };
+        blocks += 1;
+        if is_last {
+            assert_eq!(at + if has_checksum { 4 } else { 0 }, frame.len());
+            return (size_bytes > 0, has_checksum, blocks);
+        }
+    }
 }
 
 #[test]
