@@ -1,6 +1,6 @@
 //! Seeded simulation of whole consumer groups with the real membership machine and assignors.
 //!
-//! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` that many from 0 on. A failure names its seed. For many seeds optimise:
+//! `SIM_MEMBERS=n` sets the size of the large group. `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` that many from 0 on. A failure names its seed. For many seeds optimise:
 //! `SIM_SEEDS=4000 cargo test --config 'profile.dev.package.kafka-proto.opt-level=1' -p kafka-proto --test simulation`.
 
 mod coordinator;
@@ -63,4 +63,12 @@ fn seeded_groups_never_have_two_owners_never_move_commits_back_and_deliver_every
         }
     });
     println!("{seeds} seeds, {} steps, {:#?}", all.steps, all.seen);
+}
+
+/// The storm is the same as for a few members: what is asked is whether size alone breaks a promise.
+#[test]
+fn a_group_of_a_hundred_members_keeps_the_same_promises() {
+    let members = number("SIM_MEMBERS").map_or(100, |members| usize::try_from(members).unwrap_or(usize::MAX));
+    let (steps, seen) = World::large(number("SIM_SEED").unwrap_or(0), members, members * 3 / 2).run();
+    println!("{members} members, {steps} steps, {seen:#?}");
 }

@@ -144,14 +144,25 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A small group.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::sized(seed, None)
+    }
+
+    /// A group of so many members and partitions.
+    pub(crate) fn large(seed: u64, members: usize, partitions: usize) -> Self {
+        Self::sized(seed, Some((members, partitions)))
+    }
+
+    fn sized(seed: u64, size: Option<(usize, usize)>) -> Self {
         let mut rng = Rng::new(seed);
         let start = origin();
         let kinds = [AssignorKind::Range, AssignorKind::Sticky, AssignorKind::CooperativeSticky];
         let assignor =
             kinds[if rng.per_mille(500) { 2 } else { usize::try_from(rng.range(0, 3)).expect("a small number") }];
-        let members = usize::try_from(rng.range(2, 5)).expect("a small number");
-        let partitions = usize::try_from(rng.range(1, 7)).expect("a small number");
+        let small_members = usize::try_from(rng.range(2, 5)).expect("a small number");
+        let small_partitions = usize::try_from(rng.range(1, 7)).expect("a small number");
+        let (members, partitions) = size.unwrap_or((small_members, small_partitions));
         let heartbeat_interval = Duration::from_millis(
             [200, 1_000, 1_000, 1_000][usize::try_from(rng.range(0, 4)).expect("a small number")],
         );
@@ -745,14 +756,15 @@ impl World {
 
     /// At most one live owner of each partition, paused processes included: they would act on waking.
     fn check_owners(&self) {
-        let mut owners: BTreeMap<&TopicPartition, usize> = BTreeMap::new();
+        let mut owners = vec![None; self.log.len()];
         for (slot, process) in self.processes.iter().enumerate() {
             let Some(process) = process else { continue };
             if process.machine.fenced_after().is_none_or(|fence| self.now >= fence) {
                 continue;
             }
             for partition in process.machine.owned() {
-                if let Some(other) = owners.insert(partition, slot) {
+                let owner = usize::try_from(partition.partition).ok().and_then(|partition| owners.get_mut(partition));
+                if let Some(other) = owner.expect("a partition of the topic").replace(slot) {
                     self.fail(&format!("{partition} has two owners, {other} and {slot}"));
                 }
             }
