@@ -10,9 +10,12 @@ mod bigpanda;
 mod comment;
 mod definition;
 mod fresh;
+mod http_call;
 mod incident_call;
+mod json_api;
 mod network;
 mod rate;
+mod screwdriver;
 mod slack;
 mod verdict;
 mod webhook;
@@ -62,6 +65,23 @@ pub trait Action: fmt::Debug + Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
+    /// It changes what the incident is about: when all such actions have succeeded the incident may be resolved. A message,
+    /// a comment or a check is no remedy.
+    fn remedies(&self) -> bool {
+        false
+    }
+
+    /// How something long is looked after that an attempt starts; `None` where an attempt ends with its answer.
+    fn watch(&self) -> Option<Watch> {
+        None
+    }
+
+    /// Asks how it stands with what an attempt has started. Changes nothing at the target.
+    fn poll<'a>(&'a self, task: Task<'a>, id: &'a str, network: &'a Network) -> BoxFuture<'a, Progress> {
+        let _ = (task, id, network);
+        Box::pin(std::future::ready(Progress::CannotTell { reason: "this target cannot be asked".to_owned() }))
+    }
+
     /// Makes one attempt.
     fn execute<'a>(&'a self, task: Task<'a>, network: &'a Network) -> BoxFuture<'a, Report>;
 
@@ -97,9 +117,77 @@ pub enum Report {
         /// Why.
         reason: String,
     },
+    /// It was begun and takes its time; [`Action::poll`] asks for it by this id.
+    Started {
+        /// The target's name for it.
+        id: String,
+    },
+    /// A check has found what it looks for: nothing more is to be done, and nothing has failed.
+    Found {
+        /// What.
+        reason: String,
+    },
+}
+
+/// How something long is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Between two questions.
+    pub interval: Duration,
+    /// From the start to the moment at which it counts as failed.
+    pub timeout: Duration,
+}
+
+/// How it stands with something long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    Running {
+        /// How far it is.
+        detail: String,
+    },
+    /// It has ended well.
+    Succeeded {
+        /// What the target said.
+        detail: String,
+    },
+    /// It has ended badly.
+    Failed {
+        /// Why, with where to look.
+        reason: String,
+    },
+    /// The target cannot say, or not now.
+    CannotTell {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Report {
+    /// The name, for logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Retryable { .. } => "retryable",
+            Self::Failed { .. } => "failed",
+            Self::Unknown { .. } => "unknown",
+            Self::Started { .. } => "started",
+            Self::Found { .. } => "found",
+        }
+    }
+
+    /// The text that goes with it.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Succeeded { detail: text }
+            | Self::Retryable { reason: text, .. }
+            | Self::Failed { reason: text }
+            | Self::Unknown { reason: text }
+            | Self::Started { id: text }
+            | Self::Found { reason: text } => text,
+        }
+    }
+
     /// The same with its text changed.
     pub(crate) fn with_text(self, change: impl FnOnce(String) -> String) -> Self {
         match self {
@@ -107,6 +195,20 @@ impl Report {
             Self::Retryable { reason, after } => Self::Retryable { reason: change(reason), after },
             Self::Failed { reason } => Self::Failed { reason: change(reason) },
             Self::Unknown { reason } => Self::Unknown { reason: change(reason) },
+            Self::Started { id } => Self::Started { id },
+            Self::Found { reason } => Self::Found { reason: change(reason) },
+        }
+    }
+}
+
+impl Progress {
+    /// The same with its text changed.
+    pub(crate) fn with_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Running { detail } => Self::Running { detail: change(detail) },
+            Self::Succeeded { detail } => Self::Succeeded { detail: change(detail) },
+            Self::Failed { reason } => Self::Failed { reason: change(reason) },
+            Self::CannotTell { reason } => Self::CannotTell { reason: change(reason) },
         }
     }
 }
@@ -118,6 +220,11 @@ pub enum Reconciled {
     Done {
         /// How that was seen.
         detail: String,
+    },
+    /// It was begun and may still go on, under this id.
+    Started {
+        /// The target's name for it.
+        id: String,
     },
     /// It was not done, so it may be done now.
     NotDone {
@@ -164,9 +271,9 @@ pub(crate) const TYPES: [(&str, Known); 20] = [
     ("scan_big_panda", Known::NotYet),
     ("scan_rootly_alerts", Known::NotYet),
     ("scan_service_now_ops", Known::NotYet),
-    ("screwdriver", Known::NotYet),
-    ("screwdriver_async", Known::NotYet),
-    ("screwdriver_batch", Known::NotYet),
+    ("screwdriver", Known::Type(screwdriver::read)),
+    ("screwdriver_async", Known::Type(screwdriver::read_async)),
+    ("screwdriver_batch", Known::Type(screwdriver::read_batch)),
     ("snooze_incident", Known::Type(incident_call::read_snooze)),
     ("tag_incident", Known::Type(incident_call::read_tag)),
     ("unassign_incident", Known::Type(incident_call::read_unassign)),

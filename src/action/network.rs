@@ -9,13 +9,19 @@ use tokio::time::Instant;
 use crate::action::bigpanda::BigPanda;
 use crate::action::{Report, Secrets};
 use crate::secret::{Secret, SecretError, Secrets as Providers};
-use crate::transport::HttpClient;
+use crate::transport::{Answer, HttpClient, Request, TransportError};
 
 /// How long a fetched secret is used before it is fetched again: a rotated one is picked up by then.
 const SECRET_KEPT: Duration = Duration::from_mins(5);
 
 /// A shorter value would blank out ordinary words, and is no secret worth the name.
 const SCRUBBED_LENGTH_MIN: usize = 4;
+
+/// The statuses of a target that does not take our word for who we are.
+const REFUSALS: [u16; 2] = [401, 403];
+
+/// What one request came to.
+pub(crate) type Exchange = Result<Answer, TransportError>;
 
 /// What actions need to touch the world. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -78,13 +84,33 @@ impl Network {
         }
     }
 
+    /// Makes a request with the values of these secrets and sends it. Where the target refuses them they are fetched anew at their
+    /// next use. The report says why nothing was sent.
+    pub(crate) async fn exchange(
+        &self,
+        names: &[String],
+        build: impl FnOnce(&Secrets) -> Result<Request, String> + Send,
+    ) -> Result<Exchange, Report> {
+        let secrets = self.secrets(names.iter().map(String::as_str)).await;
+        let secrets = secrets.map_err(|error| Report::Retryable { reason: error.to_string(), after: None })?;
+        let request = build(&secrets).map_err(|reason| self.scrubbed(Report::Failed { reason }))?;
+        let result = self.http().send(request).await;
+        if result.as_ref().is_ok_and(|answer| REFUSALS.contains(&answer.status)) {
+            self.forget_secrets(names.iter().map(String::as_str));
+        }
+        Ok(result)
+    }
+
     /// The report without any secret in use: targets quote what they were sent, and reports are recorded.
     pub(crate) fn scrubbed(&self, report: Report) -> Report {
+        report.with_text(|text| self.scrubbed_text(text))
+    }
+
+    /// The same for any text that may quote the target.
+    pub(crate) fn scrubbed_text(&self, text: String) -> String {
         let kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let long =
-            || kept.values().map(|(_, secret)| secret.reveal()).filter(|value| value.len() >= SCRUBBED_LENGTH_MIN);
-        let scrub = |text: String| long().fold(text, |text, value| text.replace(value, "***"));
-        report.with_text(scrub)
+        let values = kept.values().map(|(_, secret)| secret.reveal());
+        values.filter(|value| value.len() >= SCRUBBED_LENGTH_MIN).fold(text, |text, value| text.replace(value, "***"))
     }
 
     fn kept(&self, name: &str) -> Option<Secret> {

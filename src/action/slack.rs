@@ -85,18 +85,16 @@ impl Action for Slack {
     fn execute<'a>(&'a self, task: Task<'a>, network: &'a Network) -> BoxFuture<'a, Report> {
         Box::pin(async move {
             let names = self.secret_names();
-            let secrets = match network.secrets(names.iter().map(String::as_str)).await {
-                Ok(secrets) => secrets,
-                Err(error) => return Report::Retryable { reason: error.to_string(), after: None },
+            let mut path = String::new();
+            let made = |secrets: &Secrets| {
+                self.request(task, secrets).inspect(|request| request.url.path().clone_into(&mut path))
             };
-            let request = match self.request(task, &secrets) {
-                Ok(request) => request,
-                Err(reason) => return Report::Failed { reason },
+            let result = match network.exchange(&names, made).await {
+                Ok(result) => result,
+                Err(report) => return report,
             };
-            let path = request.url.path().to_owned();
-            let result = network.http().send(request).await;
-            // 404 and 410: a webhook that was revoked, whose successor the secret's provider may know.
-            if result.as_ref().is_ok_and(|answer| matches!(answer.status, 401 | 403 | 404 | 410)) {
+            // A webhook that was revoked, whose successor the secret's provider may know.
+            if result.as_ref().is_ok_and(|answer| matches!(answer.status, 404 | 410)) {
                 network.forget_secrets(names.iter().map(String::as_str));
             }
             let report = judge(result, Repeat::Doubles, |status| (200..300).contains(&status));

@@ -192,11 +192,7 @@ impl Books {
                     let note = SpentNote { owner: owner.clone(), target: target.clone(), at: now_ms };
                     notes.push(Note::put(kept::spent_key(number), &note));
                 }
-                What::Concurrent { .. } => {
-                    let targets = self.running.entry(owner.clone()).or_default();
-                    *targets.entry(target.clone()).or_default() += 1;
-                    cleared.concurrent.push((owner.clone(), target.clone()));
-                }
+                What::Concurrent { .. } => self.run(owner, target, &mut cleared),
             }
         }
         if let (Some(_), Some(circuit)) = (&rules.breaker, self.circuits.get_mut(&facts.service))
@@ -206,6 +202,22 @@ impl Books {
             cleared.probe = true;
         }
         (cleared, notes)
+    }
+
+    /// Enters what an earlier process let through and is still going on: only the targets that it acts upon.
+    pub fn occupy(&mut self, facts: &Facts) -> Cleared {
+        let mut cleared = Cleared { service: facts.service.clone(), ..Cleared::default() };
+        for Charge { owner, target, what, .. } in &facts.charges {
+            if let What::Concurrent { .. } = what {
+                self.run(owner, target, &mut cleared);
+            }
+        }
+        cleared
+    }
+
+    fn run(&mut self, owner: &str, target: &str, cleared: &mut Cleared) {
+        *self.running.entry(owner.to_owned()).or_default().entry(target.to_owned()).or_default() += 1;
+        cleared.concurrent.push((owner.to_owned(), target.to_owned()));
     }
 
     /// What came of an attempt: whether its service works. Before [`Self::leave`].

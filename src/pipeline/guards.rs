@@ -192,6 +192,14 @@ impl<R: Right> Run<'_, R> {
         Ok(guards.enter(&facts, (self.domain.now_ms)()))
     }
 
+    /// What something that was let through by an earlier process counts against now.
+    pub(crate) async fn occupied(&self, step: &Step) -> Pass {
+        let guards = &self.shared.guards;
+        let facts = self.facts(step).await;
+        let cleared = guards.books().occupy(&facts);
+        Pass { guards: Arc::clone(guards), cleared, notes: Vec::new() }
+    }
+
     async fn facts(&self, step: &Step) -> Facts {
         let context = step.context(1);
         let incident = context.incident();

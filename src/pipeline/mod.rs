@@ -6,6 +6,8 @@
 //! paused); nothing begins after a partition is taken; what has not begun then is left, without an outcome, to whoever
 //! reads the record next; what has begun ends and is recorded. Absent: judgement about incidents, and retries of its own.
 
+mod attempt;
+mod busy;
 mod decide;
 mod deciders;
 mod domain;
@@ -23,6 +25,7 @@ mod partition;
 mod pressure;
 mod run;
 mod settle;
+mod watch;
 mod work;
 
 use std::sync::Arc;

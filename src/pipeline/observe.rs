@@ -34,7 +34,7 @@ pub enum Occurrence<'a> {
         key: &'a EpisodeKey,
         /// Type of the action.
         action_type: &'static str,
-        /// `succeeded`, `retryable`, `failed` or `unknown`.
+        /// `succeeded`, `retryable`, `failed`, `unknown`, `started` or `found`.
         report: &'static str,
         /// From the start of the attempt to its report.
         took: Duration,
@@ -86,6 +86,8 @@ pub enum IncidentEnd {
     Failed,
     /// At least one step waits for a person.
     Held,
+    /// A check found what it looks for, and the flow ended there.
+    Found,
     /// Every step had ended before: a redelivery or a repeated snapshot.
     AlreadyDone,
     /// A later snapshot of the incident was seen.
@@ -105,6 +107,7 @@ impl IncidentEnd {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Held => "held",
+            Self::Found => "found",
             Self::AlreadyDone => "already_done",
             Self::Stale => "stale",
             Self::Settled => "settled",

@@ -23,6 +23,7 @@ pub(crate) struct Order<J> {
     ready: VecDeque<Arc<str>>,
     running: usize,
     running_max: usize,
+    parked: usize,
     waiting: usize,
     waiting_bytes: usize,
 }
@@ -34,6 +35,8 @@ enum Lane<J> {
     Ready(VecDeque<J>),
     /// One job runs; these wait for it.
     Running(VecDeque<J>),
+    /// One job only waits for something long at a target, and these wait for it. It takes no slot.
+    Parked(VecDeque<J>),
 }
 
 impl<J: Job> Order<J> {
@@ -43,6 +46,7 @@ impl<J: Job> Order<J> {
             ready: VecDeque::new(),
             running: 0,
             running_max: running_max.max(1),
+            parked: 0,
             waiting: 0,
             waiting_bytes: 0,
         }
@@ -54,7 +58,7 @@ impl<J: Job> Order<J> {
         self.waiting_bytes += job.bytes();
         let incident = Arc::clone(job.incident());
         match self.lanes.get_mut(&incident) {
-            Some(Lane::Ready(jobs) | Lane::Running(jobs)) => jobs.push_back(job),
+            Some(Lane::Ready(jobs) | Lane::Running(jobs) | Lane::Parked(jobs)) => jobs.push_back(job),
             None => {
                 self.lanes.insert(Arc::clone(&incident), Lane::Ready(VecDeque::from([job])));
                 self.ready.push_back(incident);
@@ -79,11 +83,44 @@ impl<J: Job> Order<J> {
 
     /// The running job of an incident has ended.
     pub(crate) fn finished(&mut self, incident: &Arc<str>) {
-        let Some(Lane::Running(jobs)) = self.lanes.remove(incident) else { return };
-        self.running -= 1;
+        let jobs = match self.lanes.remove(incident) {
+            Some(Lane::Running(jobs)) => {
+                self.running -= 1;
+                jobs
+            }
+            Some(Lane::Parked(jobs)) => {
+                self.parked -= 1;
+                jobs
+            }
+            Some(ready @ Lane::Ready(_)) => {
+                self.lanes.insert(Arc::clone(incident), ready);
+                return;
+            }
+            None => return,
+        };
         if !jobs.is_empty() {
             self.lanes.insert(Arc::clone(incident), Lane::Ready(jobs));
             self.ready.push_back(Arc::clone(incident));
+        }
+    }
+
+    /// The running job of an incident waits for something long: another incident may take its slot.
+    pub(crate) fn park(&mut self, incident: &Arc<str>) {
+        let Some(lane) = self.lanes.get_mut(incident) else { return };
+        if let Lane::Running(jobs) = lane {
+            *lane = Lane::Parked(std::mem::take(jobs));
+            self.running -= 1;
+            self.parked += 1;
+        }
+    }
+
+    /// It goes on at once, be the slots taken or not: what it has begun must end.
+    pub(crate) fn resume(&mut self, incident: &Arc<str>) {
+        let Some(lane) = self.lanes.get_mut(incident) else { return };
+        if let Lane::Parked(jobs) = lane {
+            *lane = Lane::Running(std::mem::take(jobs));
+            self.parked -= 1;
+            self.running += 1;
         }
     }
 
@@ -92,7 +129,7 @@ impl<J: Job> Order<J> {
         let before = self.waiting;
         let (waiting, bytes) = (&mut self.waiting, &mut self.waiting_bytes);
         self.lanes.retain(|_, lane| {
-            let (Lane::Ready(jobs) | Lane::Running(jobs)) = lane;
+            let (Lane::Ready(jobs) | Lane::Running(jobs) | Lane::Parked(jobs)) = lane;
             jobs.retain(|job| {
                 let keep = !unwanted(job);
                 if !keep {
@@ -101,11 +138,16 @@ impl<J: Job> Order<J> {
                 }
                 keep
             });
-            matches!(lane, Lane::Running(_)) || !jobs_of(lane).is_empty()
+            matches!(lane, Lane::Running(_) | Lane::Parked(_)) || !jobs_of(lane).is_empty()
         });
         let lanes = &self.lanes;
         self.ready.retain(|incident| lanes.contains_key(incident));
         before - self.waiting
+    }
+
+    /// Jobs that wait for something long at a target. As many as there are unfinished records, which is bounded.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked
     }
 
     /// Jobs that wait.
@@ -125,7 +167,7 @@ impl<J: Job> Order<J> {
 }
 
 fn jobs_of<J>(lane: &Lane<J>) -> &VecDeque<J> {
-    let (Lane::Ready(jobs) | Lane::Running(jobs)) = lane;
+    let (Lane::Ready(jobs) | Lane::Running(jobs) | Lane::Parked(jobs)) = lane;
     jobs
 }
 
@@ -174,6 +216,28 @@ mod tests {
         order.finished(&Arc::from("0"));
         assert!(order.start().is_some());
         assert_eq!((order.running(), order.waiting(), order.waiting_bytes()), (2, 2, 20));
+    }
+
+    #[test]
+    fn a_parked_job_gives_its_slot_to_another_incident_and_keeps_its_lane() {
+        let mut order = Order::new(1);
+        for job in [work("a", 1), work("a", 2), work("b", 3), work("c", 4)] {
+            order.push(job);
+        }
+        let (a, b) = (Arc::from("a"), Arc::from("b"));
+        assert_eq!(order.start(), Some(work("a", 1)));
+        order.park(&a);
+        order.park(&a);
+        assert_eq!(order.start(), Some(work("b", 3)), "its own next job waits");
+        order.resume(&a);
+        assert_eq!((order.running(), order.parked(), order.start()), (2, 0, None));
+        order.park(&a);
+        order.finished(&b);
+        assert_eq!(order.start(), Some(work("c", 4)));
+        order.finished(&a);
+        assert_eq!((order.running(), order.parked()), (1, 0));
+        order.finished(&Arc::from("c"));
+        assert_eq!(order.start(), Some(work("a", 2)));
     }
 
     #[test]

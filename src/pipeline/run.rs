@@ -8,27 +8,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use kafka_proto::backoff::Backoff;
 use kafka_proto::id::{Offset, TopicPartition};
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{Network, Report, Retries, Task};
+use crate::action::Network;
 use crate::condition::Match;
-use crate::guard::Refusal;
 use crate::incident::Incident;
 use crate::ledger::{
-    AppendError, Attempt, Entry, EpisodeKey, Intent, LedgerError, Note, Origin, Outcome, Record, State, Terminal,
+    AppendError, Entry, EpisodeKey, Intent, LedgerError, Note, Origin, Outcome, Record, State, Terminal,
 };
+use crate::pipeline::busy::Busy;
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
-use crate::pipeline::guard::{Interrupt, Passed, ours, pass, pause};
-use crate::pipeline::guards::{Guards, Turn};
+use crate::pipeline::guard::{Interrupt, Passed, pass, pause};
+use crate::pipeline::guards::Guards;
 use crate::pipeline::left::Left;
 use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
 use crate::pipeline::order;
+use crate::pipeline::work::News;
 use crate::plan::{Next, Plan, Step, Tally, next};
 
 /// Wait before an unreadable ledger is asked again.
@@ -80,8 +81,13 @@ pub(crate) struct Shared {
 }
 
 /// Runs a job to its end. A panic is an [`Interrupt::Broken`]: the record is neither done nor forgotten.
-pub(crate) async fn run<R: Right>(job: &Job<R>, shared: &Shared) -> Result<IncidentEnd, Interrupt> {
-    let run = Run { job, shared, domain: &shared.domain };
+pub(crate) async fn run<R: Right>(
+    job: &Job<R>,
+    shared: &Shared,
+    tell: UnboundedSender<News<R>>,
+) -> Result<IncidentEnd, Interrupt> {
+    let busy = Busy::new(Arc::clone(&job.incident), tell);
+    let run = Run { job, shared, domain: &shared.domain, busy };
     let ended = std::panic::AssertUnwindSafe(run.record()).catch_unwind().await;
     let ended =
         ended.unwrap_or_else(|_| Err(Interrupt::Broken("an incident's task panicked; see the log above".to_owned())));
@@ -104,6 +110,7 @@ pub(crate) struct Run<'a, R> {
     pub(crate) job: &'a Job<R>,
     pub(crate) shared: &'a Shared,
     pub(crate) domain: &'a Domain,
+    pub(crate) busy: Busy<R>,
 }
 
 impl<R: Right> Run<'_, R> {
@@ -178,6 +185,7 @@ impl<R: Right> Run<'_, R> {
         if let Some(how) = state.terminal() {
             return Ok(how);
         }
+        let _flying = self.busy.fly();
         // Before anything can fail the step: a snapshot that lacks what the template needs undoes no attempt.
         if let Some(how) = self.settle_begun(step, state, network).await? {
             return Ok(how);
@@ -193,77 +201,6 @@ impl<R: Right> Run<'_, R> {
             self.append(step, Entry::Intent(self.intent(step, request))).await?;
         }
         self.attempts(step, state.attempts(), network).await
-    }
-
-    /// Attempts until one ends it or the policy's are spent. Attempts of earlier processes are numbered on, not counted.
-    async fn attempts(&self, step: &Step, began: u32, network: &Network) -> Result<Terminal, Interrupt> {
-        let Retries { attempts: most, backoff, max_backoff } = step.definition.policy.retries;
-        let mut backoff = Backoff::new(backoff, max_backoff);
-        for tried in 1..=most {
-            let number = began.saturating_add(tried);
-            let report = match self.attempt(step, number, network).await? {
-                Ok(report) => report,
-                Err(refusal) => return self.refused(step, refusal).await,
-            };
-            let (reason, after) = match report {
-                Report::Succeeded { detail } => {
-                    return self.end(step, Outcome::Succeeded { detail }, Terminal::Succeeded).await;
-                }
-                Report::Failed { reason } => return self.end(step, Outcome::Failed { reason }, Terminal::Failed).await,
-                Report::Retryable { reason, after } if tried < most => {
-                    self.append(step, Entry::Outcome(Outcome::Retrying { reason: reason.clone() })).await?;
-                    (reason, after)
-                }
-                Report::Retryable { reason, .. } => {
-                    let reason = format!("gave up after {tried} attempts: {reason}");
-                    return self.end(step, Outcome::Failed { reason }, Terminal::Failed).await;
-                }
-                Report::Unknown { reason } => {
-                    self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
-                    if let Some(how) = self.settle(step, number, &reason, network).await? {
-                        return Ok(how);
-                    }
-                    (reason, None)
-                }
-            };
-            if tried < most {
-                let wait = backoff.next(random()).max(after.unwrap_or_default().min(max_backoff));
-                tracing::warn!(episode = %step.episode, attempt = number, reason, ?wait, "attempt to be repeated");
-                pause(wait, &self.job.stop).await?;
-            }
-        }
-        let reason = format!("gave up after {most} attempts, the last of which was not done");
-        self.end(step, Outcome::Failed { reason }, Terminal::Failed).await
-    }
-
-    /// One attempt: guards, ATTEMPT, guard, network.
-    async fn attempt(&self, step: &Step, number: u32, network: &Network) -> Result<Result<Report, Refusal>, Interrupt> {
-        let (job, action) = (self.job, &step.definition.action);
-        let (mut passed, _turn) = match self.turn(step, network).await? {
-            Turn::Go(passed, permit) => (passed, permit),
-            Turn::Refused(refusal) => return Ok(Err(refusal)),
-        };
-        let record = self.record_of(&step.key, Entry::Attempt(Attempt { number }));
-        self.append_all(vec![record], passed.take_notes()).await?;
-        // The disk may have kept us waiting for longer than the session lasts.
-        if let Err(gone) = ours(&job.right, &job.stop) {
-            let reason = "not begun: the partition was taken while the attempt was recorded".to_owned();
-            self.append(step, Entry::Outcome(Outcome::Retrying { reason })).await?;
-            return Err(gone);
-        }
-        let context = step.context(number);
-        let task = Task { context: &context, episode: &step.episode, timeout: step.definition.policy.timeout };
-        let began = Instant::now();
-        let report = std::panic::AssertUnwindSafe(action.execute(task, network)).catch_unwind().await;
-        let report =
-            report.unwrap_or_else(|_| Report::Unknown { reason: "the action panicked; see the log above".to_owned() });
-        self.tell(step, number, &report, began.elapsed());
-        let works = matches!(report, Report::Succeeded { .. } | Report::Failed { .. });
-        let notes = passed.report(works, (self.domain.now_ms)());
-        if !notes.is_empty() {
-            self.append_all(Vec::new(), notes).await?;
-        }
-        Ok(Ok(report))
     }
 
     /// After a pause the incident may have aged out of its condition: then the step is skipped.
@@ -298,11 +235,11 @@ impl<R: Right> Run<'_, R> {
         self.append_all(vec![self.record_of(key, entry)], Vec::new()).await
     }
 
-    fn record_of(&self, key: &EpisodeKey, entry: Entry) -> Record {
+    pub(crate) fn record_of(&self, key: &EpisodeKey, entry: Entry) -> Record {
         Record { key: key.clone(), at_ms: (self.domain.now_ms)(), entry }
     }
 
-    async fn append_all(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), Interrupt> {
+    pub(crate) async fn append_all(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), Interrupt> {
         self.domain.ledger.append_noting(records, notes).await.map_err(|error| match error {
             AppendError::Closed => Interrupt::Dropped(error.to_string()),
             AppendError::Contradiction { .. } | AppendError::Broken { .. } => Interrupt::Broken(error.to_string()),
@@ -323,18 +260,6 @@ impl<R: Right> Run<'_, R> {
             by: self.domain.name.clone(),
         }
     }
-
-    fn tell(&self, step: &Step, attempt: u32, report: &Report, took: Duration) {
-        let (name, text) = match report {
-            Report::Succeeded { detail } => ("succeeded", detail),
-            Report::Retryable { reason, .. } => ("retryable", reason),
-            Report::Failed { reason } => ("failed", reason),
-            Report::Unknown { reason } => ("unknown", reason),
-        };
-        tracing::info!(episode = %step.episode, attempt, report = name, detail = text, ?took, "attempt ended");
-        let action_type = step.definition.type_name;
-        self.domain.observer.observe(&Occurrence::Attempted { key: &step.key, action_type, report: name, took });
-    }
 }
 
 /// Shadow mode: what would be done.
@@ -351,6 +276,7 @@ fn show(plan: &Plan) -> IncidentEnd {
 fn summed_up(tally: Tally) -> IncidentEnd {
     match tally {
         Tally { held: 1.., .. } => IncidentEnd::Held,
+        Tally { found: 1.., failed: 0, .. } => IncidentEnd::Found,
         Tally { failed: 0, skipped: 0, .. } => IncidentEnd::Succeeded,
         Tally { .. } => IncidentEnd::Failed,
     }

@@ -3,9 +3,9 @@
 use kafka_proto::backoff::Backoff;
 
 use crate::action::{Network, OnUnknown, Reconciled, Task};
-use crate::ledger::{Entry, Outcome, State, Terminal};
+use crate::ledger::{Entry, Outcome, Started, State, Terminal};
 use crate::pipeline::feed::Right;
-use crate::pipeline::guard::{Interrupt, pass, pause};
+use crate::pipeline::guard::{Interrupt, pass, pause, unless_stopped};
 use crate::pipeline::run::{Run, random};
 use crate::plan::{Plan, Step};
 
@@ -33,9 +33,9 @@ impl<R: Right> Run<'_, R> {
                 self.settle(step, *attempt, &reason, network).await
             }
             State::Unknown { attempt } => self.settle(step, *attempt, "its outcome was not known", network).await,
-            State::Started { attempt, id } => {
-                let reason = format!("attempt {attempt} started {id}, which this version cannot ask about");
-                self.end(step, Outcome::Held { reason }, Terminal::Held).await.map(Some)
+            State::Started { id, .. } => {
+                let passed = self.occupied(step).await;
+                self.watch(step, id, None, network, passed).await.map(Some)
             }
             State::Absent | State::Shadowed { .. } | State::Intended { .. } | State::Finished { .. } => Ok(None),
         }
@@ -72,10 +72,15 @@ impl<R: Right> Run<'_, R> {
         let mut last = String::new();
         for _ in 0..policy.retries.attempts {
             pass(self.domain, &self.job.right, &self.job.stop).await?;
-            match step.definition.action.reconcile(task, network).await {
+            match unless_stopped(&self.job.stop, step.definition.action.reconcile(task, network)).await? {
                 Reconciled::Done { detail } => {
                     let detail = format!("attempt {attempt} was done: {detail}");
                     return self.end(step, Outcome::Succeeded { detail }, Terminal::Succeeded).await.map(Some);
+                }
+                Reconciled::Started { id } => {
+                    self.append(step, Entry::Started(Started { id: id.clone() })).await?;
+                    let passed = self.occupied(step).await;
+                    return self.watch(step, &id, None, network, passed).await.map(Some);
                 }
                 Reconciled::NotDone { detail } => {
                     let reason = format!("attempt {attempt} was not done: {detail}");

@@ -38,6 +38,8 @@ pub struct Tally {
     pub skipped: usize,
     /// Waiting for a person.
     pub held: usize,
+    /// Checks that found what they look for.
+    pub found: usize,
 }
 
 /// The next step. `standings` has one entry per step of the plan.
@@ -112,6 +114,7 @@ fn tally(standings: &[Standing]) -> Tally {
         failed: count(Terminal::Failed),
         skipped: count(Terminal::Skipped),
         held: count(Terminal::Held),
+        found: count(Terminal::Found),
     }
 }
 

@@ -82,7 +82,7 @@ impl Step {
 impl Plan {
     /// The steps of a match. An action that no definition has is left out: loading the configuration refuses that.
     pub fn new(incident: Incident<'static>, matched: &Match, definitions: &Definitions) -> Self {
-        let context = Context::shared(Arc::new(incident));
+        let context = Context::shared(Arc::new(incident)).about(matched.supported_alerts.clone());
         let planner = Planner { condition: &matched.condition, definitions, context: &context };
         let condition = &matched.condition;
         let mut steps = planner.of_incident(Stage::Incident, &condition.incident_actions);

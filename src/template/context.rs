@@ -8,12 +8,15 @@ use minijinja::value::{Object, Value as Jinja};
 use crate::incident::{Alert, Found, Incident, Path, Tags, Value};
 use crate::secret::Secret;
 use crate::template::SECRETS;
+use crate::template::text::plain;
 
 /// What a template is filled with. Cheap to clone; made once per incident and then narrowed to an alert or an attempt.
 #[derive(Clone, Debug)]
 pub struct Context {
     incident: Arc<Incident<'static>>,
     alert: Option<usize>,
+    /// The alerts that the match is about; `None`: all.
+    supported: Option<Arc<[usize]>>,
     episode: Option<Arc<str>>,
     attempt: Option<u32>,
     secrets: Option<Revealed>,
@@ -35,13 +38,42 @@ impl Context {
 
     /// The incident alone, without a copy.
     pub fn shared(incident: Arc<Incident<'static>>) -> Self {
-        Self { incident, alert: None, episode: None, attempt: None, secrets: None }
+        Self { incident, alert: None, supported: None, episode: None, attempt: None, secrets: None }
     }
 
     /// The same for one alert, by its place in the incident.
     #[must_use]
     pub fn for_alert(&self, index: usize) -> Self {
         Self { alert: Some(index), ..self.clone() }
+    }
+
+    /// The same with the alerts that the match is about, by their places.
+    #[must_use]
+    pub fn about(&self, supported: impl Into<Arc<[usize]>>) -> Self {
+        Self { supported: Some(supported.into()), ..self.clone() }
+    }
+
+    /// The places of the alerts that the match is about.
+    pub fn supported(&self) -> Vec<usize> {
+        match &self.supported {
+            Some(supported) => supported.to_vec(),
+            None => (0..self.incident.alerts.len()).collect(),
+        }
+    }
+
+    /// The id of the alert, when there is one.
+    pub fn alert_id(&self) -> Option<&str> {
+        self.alert()?.id.as_deref()
+    }
+
+    /// A field of the alert as a template would print it; `None` where it has none.
+    pub fn alert_field(&self, name: &str) -> Option<String> {
+        printed(&alert_field(self.alert()?, name))
+    }
+
+    /// A tag of the alert as a template would print it; `None` where it has none.
+    pub fn alert_tag(&self, name: &str) -> Option<String> {
+        printed(&tag(&self.alert()?.tags, name))
     }
 
     /// The same with `episode.key`.
@@ -169,6 +201,10 @@ fn incident_field(context: &Context, name: &str) -> Jinja {
 
 fn alert_field(alert: &Alert<'_>, name: &str) -> Jinja {
     Path::alert(name).map_or(Jinja::UNDEFINED, |path| jinja(alert.get(&path)))
+}
+
+fn printed(value: &Jinja) -> Option<String> {
+    (!value.is_undefined()).then(|| plain(value))
 }
 
 fn tag(tags: &Tags<'_>, name: &str) -> Jinja {

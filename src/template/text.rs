@@ -47,7 +47,7 @@ fn write_value(out: &mut Output<'_>, escape: Escape, value: &Jinja) -> Result<()
 }
 
 /// A value as text: the items of a list with commas between them, `true` and `false` as JSON has them.
-fn plain(value: &Jinja) -> String {
+pub(super) fn plain(value: &Jinja) -> String {
     match value.kind() {
         ValueKind::Seq => {
             let items: Vec<_> = value.try_iter().into_iter().flatten().map(|item| plain(&item)).collect();

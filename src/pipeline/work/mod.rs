@@ -36,10 +36,32 @@ use crate::pipeline::work::revoke::Revoking;
 /// What came of something that took time.
 pub(crate) enum News<R> {
     Decided(Decided<R>),
-    PassedOver { partition: TopicPartition, assignment: u64, to: Offset },
-    Kept { partition: TopicPartition, assignment: u64, offsets: Vec<Offset> },
-    Ended { job: Box<Job<R>>, how: Result<IncidentEnd, Interrupt> },
-    Committed { offsets: Vec<(TopicPartition, u64, Offset)>, how: Result<(), CommitFailed> },
+    PassedOver {
+        partition: TopicPartition,
+        assignment: u64,
+        to: Offset,
+    },
+    Kept {
+        partition: TopicPartition,
+        assignment: u64,
+        offsets: Vec<Offset>,
+    },
+    Ended {
+        job: Box<Job<R>>,
+        how: Result<IncidentEnd, Interrupt>,
+    },
+    /// The running job of an incident only waits for something long at a target.
+    Parked {
+        incident: Arc<str>,
+    },
+    /// It does something again.
+    Resumed {
+        incident: Arc<str>,
+    },
+    Committed {
+        offsets: Vec<(TopicPartition, u64, Offset)>,
+        how: Result<(), CommitFailed>,
+    },
 }
 
 pub(crate) struct Work<S: Source> {
@@ -102,7 +124,7 @@ impl<S: Source> Work<S> {
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.order.running()
+        self.order.running() + self.order.parked()
     }
 
     /// Takes what the source says.
@@ -176,6 +198,8 @@ impl<S: Source> Work<S> {
                 }
             }
             Some(News::Ended { job, how }) => self.ended(&job, how)?,
+            Some(News::Parked { incident }) => self.order.park(&incident),
+            Some(News::Resumed { incident }) => self.order.resume(&incident),
             Some(News::Committed { offsets, how }) => {
                 self.committer = Committer::Idle;
                 self.committed(offsets, how);
@@ -270,7 +294,7 @@ impl<S: Source> Work<S> {
                 partition = %job.partition(), offset = job.offset.get()
             );
             let task = async move {
-                let how = run(&job, &shared).await;
+                let how = run(&job, &shared, tell.clone()).await;
                 let _ = tell.send(News::Ended { job: Box::new(job), how });
             };
             self.tasks.spawn(task.instrument(span));

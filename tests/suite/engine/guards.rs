@@ -1,8 +1,5 @@
 //! Guards: what keeps an attempt from being made, and what of it outlives the process.
 
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_consumer::guard::switch::Scope;
@@ -241,24 +238,10 @@ async fn an_incident_that_cannot_be_read_again_is_held() {
     assert!(target.calls().iter().all(|call| call.path.starts_with("/resources")));
 }
 
-/// A target that counts connections, and drops them.
-fn counting() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let count = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&count);
-    std::thread::spawn(move || {
-        for _ in listener.incoming() {
-            counter.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    (url, count)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn in_shadow_mode_no_connection_is_made_neither_for_all_nor_for_a_condition() {
-    let (url, connections) = counting();
     let target = Target::start();
+    let url = target.url();
     let base = format!("limits: {{freshness: {{}}}}\nbigpanda: {url}\n");
     let shadow = rules(&base, "    mode: shadow\n", "").replace("TARGET", &url);
     let live = rules(&base, "", "").replace("TARGET", &url);
@@ -270,9 +253,9 @@ async fn in_shadow_mode_no_connection_is_made_neither_for_all_nor_for_a_conditio
         assert_eq!(fed.running.state("a/-/5/oozie/announce").await, State::Absent);
         fed.running.drain().await;
     }
-    assert_eq!(connections.load(Ordering::SeqCst), 0);
+    assert_eq!(target.connections(), 0);
     // The same rules, live: so the target does count.
     let mut fed = start(&World::new(&live.replace("limits: {freshness: {}}", ""), &target)).await;
     fed.feed(&one("a")).await;
-    assert!(connections.load(Ordering::SeqCst) > 0);
+    assert!(target.connections() > 0);
 }

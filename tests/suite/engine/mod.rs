@@ -4,6 +4,7 @@ mod actions;
 mod bigpanda;
 mod books;
 mod guards;
+mod screwdriver;
 mod slack;
 mod source;
 mod unknown;
