@@ -165,7 +165,6 @@ impl Membership {
             return self.fatal(FatalCause::UnknownAssignor(chosen.to_owned()));
         };
         self.coordinator_backoff.reset();
-        self.join_backoff.reset();
         self.liveness.joined(answer.generation != self.generation);
         self.assignor = Some(kind);
         self.generation = answer.generation;
@@ -204,11 +203,11 @@ impl Membership {
             },
             Verdict::MemberUnknown => self.member_unknown(now),
             Verdict::GenerationStale => self.generation_stale(now),
-            Verdict::GroupRebalancing => self.join_again(now, RebalanceReason::GroupRebalancing),
+            Verdict::GroupRebalancing => self.join_again_soon(now, RebalanceReason::GroupRebalancing),
             Verdict::CoordinatorMoved => {
                 self.refused(answer.error);
                 self.coordinator_lost(now, pending.coordinator);
-                self.join_again(now, RebalanceReason::Refused(answer.error));
+                self.join_again_soon(now, RebalanceReason::Refused(answer.error));
             }
             Verdict::Later | Verdict::MemberIdRequired => {
                 self.refused(answer.error);
@@ -225,6 +224,8 @@ impl Membership {
             return self.join_again(now, RebalanceReason::Expired);
         }
         self.trouble = None;
+        // Not earlier: a round that joins and then fails to sync, again and again, must slow down.
+        self.join_backoff.reset();
         self.synced = self.generation;
         self.previous = (assigned.clone(), self.generation);
         let ours = |p: &TopicPartition| self.config.topics.contains(&p.topic);
@@ -250,6 +251,14 @@ impl Membership {
     /// Joins at once.
     fn join_again(&mut self, now: Instant, reason: RebalanceReason) {
         self.state = State::PreparingRebalance(Preparing::Joining { not_before: now }, reason);
+    }
+
+    /// Joins at once the first time, and after pauses that grow when rounds go on failing.
+    fn join_again_soon(&mut self, now: Instant, reason: RebalanceReason) {
+        let first = self.join_backoff.failures() == 0;
+        let pause = self.join_pause(now);
+        let not_before = if first { now } else { pause };
+        self.state = State::PreparingRebalance(Preparing::Joining { not_before }, reason);
     }
 
     /// Joins after a pause that grows with the failures.

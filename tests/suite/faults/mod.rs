@@ -2,7 +2,7 @@
 //!
 //! Each test is named after its case; `tests/FAULTS.md` says which test holds which case, those in other modules
 //! included, and [`table`] holds that list to the code. One file per letter: groups (G), offsets and logs (O), networks
-//! (N), authentication and time (A), load (L).
+//! (N), authentication and time (A), load (L); and [`storms`] for how often all of it is asked.
 
 mod authentication;
 mod batches;
@@ -11,6 +11,7 @@ mod load;
 mod logs;
 mod networks;
 mod planted;
+mod storms;
 mod table;
 
 use kafka_consumer::client::{ConnectionState, FetchState, ParkCause, PartitionSnapshot, Purpose, TopicPartition};

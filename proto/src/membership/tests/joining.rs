@@ -161,3 +161,22 @@ fn what_was_claimed_and_lost_before_the_sync_is_let_go_in_another_round() {
     let claim = Subscription::decode(&rig.join_ask().protocols[0].1).unwrap();
     assert_eq!(claim.owned, []);
 }
+
+#[test]
+fn rounds_that_fail_at_the_sync_again_and_again_slow_down() {
+    let mut rig = Rig::new(config(AssignorKind::Range));
+    rig.find_coordinator();
+    let begun = rig.now;
+    let joins = |rig: &Rig| rig.wants(|o| matches!(o, Output::Join(_)));
+    for generation in 1..=10 {
+        assert!(generation > 2 || joins(&rig), "a group that goes on rebalancing once is joined at once");
+        while !joins(&rig) {
+            rig.pass(SECOND / 100);
+        }
+        rig.answer_join(generation);
+        let id = rig.sync_ask().call.id;
+        let refused = SyncAnswer { error: ErrorCode::RebalanceInProgress, assignment: Bytes::new() };
+        rig.give(Input::Answered(id, Answer::Synced(refused)));
+    }
+    assert!(rig.now - begun > 4 * SECOND, "ten rounds in {:?}", rig.now - begun);
+}
