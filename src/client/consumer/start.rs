@@ -35,7 +35,7 @@ impl Consumer {
         let (member, membership) = watch::channel(None);
         let group = Group::spawn(membership_config(&config), cluster.clone(), Arc::clone(&fence));
         let shared = Arc::new(shared(&config, commits, cluster.clone(), fence, group.status()));
-        let committer = committer(&config, Arc::clone(&coordinator), membership, rejections, Arc::clone(&shared.board));
+        let committer = committer(&config, Arc::clone(&coordinator), membership, rejections, &shared);
         let engine = Engine::new(Parts {
             shared: Arc::clone(&shared),
             config: Arc::clone(&config),
@@ -96,14 +96,15 @@ fn committer(
     coordinator: Arc<Coordinator>,
     member: watch::Receiver<Option<Member>>,
     rejections: mpsc::UnboundedSender<(kafka_proto::id::Generation, kafka_proto::error_code::ErrorCode)>,
-    board: Arc<Board>,
+    shared: &Shared,
 ) -> Committer {
     Committer {
         coordinator,
         group_instance_id: config.group_instance_id.clone(),
         member,
+        group: shared.group.clone(),
         rejections,
-        board,
+        board: Arc::clone(&shared.board),
         request_timeout: config.client.request_timeout,
         backoff: Backoff::new(config.client.retry_backoff, config.client.retry_backoff_max),
     }

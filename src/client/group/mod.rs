@@ -49,6 +49,13 @@ pub(crate) struct GroupStatus {
     pub(crate) trouble: Option<String>,
 }
 
+impl GroupStatus {
+    /// Whether a rebalance is under way: the coordinator may have begun a generation that no assignment has come for.
+    pub(crate) fn is_rebalancing(&self) -> bool {
+        ["PreparingRebalance", "CompletingRebalance"].contains(&self.state.as_str())
+    }
+}
+
 /// The membership, which lives on a thread of its own. Dropping this ends the thread without leaving the group.
 pub(crate) struct Group {
     inputs: mpsc::UnboundedSender<Input>,

@@ -3,7 +3,8 @@
 //! Promised: what is sent is owned at that moment, under the assignment it was read with (fault G5), and never below what
 //! this assignment has committed; one commit is finished before the next begins, so none overtakes another (fault G16);
 //! errors that pass are tried again until the commit's deadline (faults G11, G17); a refusal that says the member is not
-//! one any more goes to the membership, which rejoins at once (fault G4).
+//! one any more goes to the membership, which rejoins at once, but while a rebalance is under way a generation that is over
+//! only means to wait for the next one (fault G4).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use kafka_proto::id::{Generation, TopicPartition};
 use tokio::sync::{mpsc, watch};
 
 use crate::client::consumer::Board;
+use crate::client::group::GroupStatus;
 use crate::client::offsets::commit::{
     Commit, CommitError, CommitJob, CommitOffset, CommitReport, CommittedOffset, DropCause, DroppedOffset,
     RejectedOffset,
@@ -34,6 +36,8 @@ pub(crate) struct Committer {
     pub(crate) group_instance_id: Option<String>,
     /// The current membership.
     pub(crate) member: watch::Receiver<Option<Member>>,
+    /// Where the membership stands, which may be ahead of the assignment that `member` comes from.
+    pub(crate) group: watch::Receiver<GroupStatus>,
     /// Where refusals that concern the membership go.
     pub(crate) rejections: mpsc::UnboundedSender<(Generation, ErrorCode)>,
     pub(crate) board: Arc<Board>,
@@ -155,6 +159,13 @@ impl Committer {
         refused.map_or(Ok(()), |error| self.refused(progress, error, member))
     }
 
+    /// Whether the membership is past the generation that was refused, or on its way to the next.
+    fn moves_on(&self, error: ErrorCode, refused: &Member) -> bool {
+        let group = self.group.borrow();
+        let is_past = group.generation.is_some_and(|now| now > refused.generation);
+        is_past || (error == ErrorCode::IllegalGeneration && group.is_rebalancing())
+    }
+
     fn stored(&self, progress: &mut Progress, partition: TopicPartition, entry: &CommitOffset) {
         entry.ownership.has_committed(entry.next);
         self.board.note(&partition, |notes| notes.committed = Some(entry.next));
@@ -162,12 +173,11 @@ impl Committer {
         progress.report.committed.push(CommittedOffset { partition, offset: entry.next });
     }
 
-    /// The whole group request was refused. When the membership has moved on while the commit was under way (a
-    /// cooperative rebalance: the partition is still ours), it is only late.
+    /// The whole group request was refused. In a cooperative rebalance the partition is still ours, and the commit only
+    /// early or late: it is sent again under the generation that comes. What is lost meanwhile is dropped before that.
     fn refused(&self, progress: &mut Progress, error: ErrorCode, member: &Member) -> Result<(), CommitError> {
-        let moved_on = self.member.borrow().as_ref().is_some_and(|now| now.generation > member.generation);
         match verdict(error) {
-            Verdict::Fenced if moved_on => {
+            Verdict::Fenced if self.moves_on(error, member) => {
                 error.name().clone_into(&mut progress.last);
                 Ok(())
             }

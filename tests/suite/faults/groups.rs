@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka_broker_double::{ApiKey, Cluster, ResponseError};
-use kafka_consumer::client::Offset;
+use kafka_consumer::client::{AssignorKind, Offset};
 
 use super::partition;
 use crate::client_consumer::{PATIENCE, Reader, builder, numbers, texts};
@@ -15,6 +15,27 @@ async fn settled(cluster: &Cluster) -> Reader {
     reader.until_read(5).await;
     assert_eq!(reader.commit().await.committed.len(), 1);
     reader
+}
+
+#[tokio::test]
+async fn g04_a_commit_amid_a_cooperative_rebalance_waits_for_the_generation_that_comes() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    let cooperative = || builder(&cluster).partition_assignment_strategy([AssignorKind::CooperativeSticky]);
+    cluster.produce("t", 0, numbers(0, 5));
+    let mut reader = Reader::from(cooperative());
+    reader.until_read(5).await;
+    // The new generation has begun, and nobody has an assignment of it yet.
+    let held_back = cluster.on(ApiKey::SyncGroup).times(2).delay(Duration::from_secs(1));
+    let other = cooperative().build().expect("a valid configuration");
+    reader.until("the new generation has begun", |_| held_back.hits() == 2).await;
+    let report = reader.commit().await;
+    assert_eq!((report.committed.len(), report.dropped.len(), report.rejected.len()), (1, 0, 0), "{report:?}");
+    assert_eq!(cluster.committed("g", "t", 0), Some(5));
+    let refused = cluster.request_count(ApiKey::OffsetCommit);
+    assert!((2..=20).contains(&refused), "asked {refused} times");
+    assert!(!reader.has_event(&["Lost"]) && !reader.has_event(&["Revoking"]), "{:?}", reader.events);
+    other.close(Duration::from_secs(10)).await.expect("a clean end");
+    reader.close().await;
 }
 
 #[tokio::test]
