@@ -3,8 +3,17 @@
 //! The cluster comes from `tests/kafka/`; where no JDK or Maven is found, these tests say so loudly and pass, unless
 //! `KAFKA_TESTS=required`.
 
+mod admin;
+mod brokers;
 mod crash;
+mod credentials;
+mod member;
+mod members;
 mod memory;
+mod producer;
+mod scene;
+mod story;
+mod topics;
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! One real Apache Kafka for the whole test binary: started when first asked for, ended when the binary is gone.
+//! Real Apache Kafkas for the whole test binary: started when first asked for, ended when the binary is gone.
 //!
 //! A shell waits on a pipe whose other end this process holds: however the tests end (return, panic, kill), the pipe
 //! closes and the shell takes the cluster down.
@@ -6,31 +6,114 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::port;
 
 /// Where the cluster answers.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    /// `host:port` of every node in the order of their numbers, with commas between them.
     pub(crate) plaintext: String,
     pub(crate) sasl_ssl: String,
     pub(crate) ca_file: PathBuf,
     pub(crate) username: String,
     pub(crate) password: String,
+    /// For clients that read a properties file with the names of the Java clients.
+    pub(crate) client_properties: PathBuf,
+    pub(crate) version: String,
+    folder: PathBuf,
     /// Holds the pipe that the guard waits on.
     _guard: Child,
 }
 
-/// The cluster, or `None` when it cannot be started here and need not be. Says loudly why.
+/// A cluster of one node, or `None` when it cannot be started here and need not be. Says loudly why.
 ///
 /// With `KAFKA_TESTS=required` a machine without a JDK or Maven fails the test instead.
 pub(crate) fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
-    CLUSTER.get_or_init(start_if_possible).as_ref()
+    CLUSTER.get_or_init(|| start_if_possible("4", &["--nodes", "1"])).as_ref()
 }
 
-fn start_if_possible() -> Option<Cluster> {
+/// A cluster of one node of the last version with `ZooKeeper` in it, for what differs there.
+pub(crate) fn elder() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    CLUSTER.get_or_init(|| start_if_possible("3.9", &["--nodes", "1", "--heap", "512m"])).as_ref()
+}
+
+/// A cluster of three nodes for one test at a time, all of them up. A dead node is noticed within four seconds, and
+/// every SASL session ends after five.
+pub(crate) fn three_nodes() -> Option<MutexGuard<'static, Cluster>> {
+    const SETTINGS: [&str; 10] = [
+        "--nodes",
+        "3",
+        "--reauth-ms",
+        "5000",
+        "--set",
+        "broker.session.timeout.ms=4000",
+        "--set",
+        "broker.heartbeat.interval.ms=500",
+        "--set",
+        "auto.leader.rebalance.enable=false",
+    ];
+    static CLUSTER: OnceLock<Option<Mutex<Cluster>>> = OnceLock::new();
+    let cluster = CLUSTER.get_or_init(|| start_if_possible("4", &SETTINGS).map(Mutex::new)).as_ref()?;
+    // A test that failed says so itself; what it left behind is put right here.
+    let cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
+    cluster.all_up();
+    Some(cluster)
+}
+
+impl Cluster {
+    /// The numbers of the nodes.
+    pub(crate) fn nodes(&self) -> std::ops::RangeInclusive<i32> {
+        1..=i32::try_from(self.plaintext.split(',').count()).expect("few")
+    }
+
+    /// Ends a node at once, as a power cut does.
+    pub(crate) fn kill(&self, node: i32) {
+        self.launcher(&["kill", &node.to_string()]);
+    }
+
+    /// Lets a node hand over its partitions and end.
+    pub(crate) fn stop(&self, node: i32) {
+        self.launcher(&["stop", &node.to_string()]);
+    }
+
+    /// Starts a node again with its data, and waits until every running node knows it.
+    pub(crate) fn start(&self, node: i32) {
+        self.launcher(&["start", &node.to_string()]);
+    }
+
+    fn all_up(&self) {
+        let status = self.launcher(&["status"]);
+        let down: Vec<&str> = status
+            .lines()
+            .filter(|line| line.ends_with("not running"))
+            .filter_map(|line| line.strip_prefix("node ")?.split(':').next())
+            .collect();
+        if !down.is_empty() {
+            self.launcher(&[&["start"], down.as_slice()].concat());
+        }
+    }
+
+    /// A command of the launcher, to its end; returns what it printed.
+    fn launcher(&self, words: &[&str]) -> String {
+        let done = Command::new(launcher()).args(words).arg("--dir").arg(&self.folder).output().expect("the launcher");
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// One of Kafka's own tools. Its process becomes the tool's, so that it can be signalled.
+    pub(crate) fn tool(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(launcher());
+        command.args(["tool", "--dir"]).arg(&self.folder).arg(name);
+        command.args(["--bootstrap-server", &self.plaintext]).args(words);
+        command
+    }
+}
+
+fn start_if_possible(version: &str, more: &[&str]) -> Option<Cluster> {
     let absent: Vec<&str> =
         [("java", "a JDK 17 or newer"), ("mvn", "Maven"), ("python3", "Python 3.9"), ("openssl", "OpenSSL")]
             .into_iter()
@@ -38,7 +121,7 @@ fn start_if_possible() -> Option<Cluster> {
             .map(|(_, name)| name)
             .collect();
     if absent.is_empty() {
-        return Some(start());
+        return Some(start(version, more));
     }
     let text = format!(
         "the tests on a real Kafka were SKIPPED: this machine has no {}. \
@@ -68,13 +151,17 @@ fn launcher() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka")
 }
 
-fn start() -> Cluster {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}", std::process::id()));
+fn start(version: &str, more: &[&str]) -> Cluster {
+    /// Two clusters that start at once would choose the same ports.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = port::free_block(30);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}-{port}", std::process::id()));
     let guard = guard(&folder);
     let up = Command::new(launcher())
-        .args(["up", "--version", "4", "--nodes", "1", "--timeout", "120"])
-        .args(["--port-base", &port::free_block(10).to_string(), "--dir"])
+        .args(["up", "--version", version, "--timeout", "120", "--port-base", &port.to_string(), "--dir"])
         .arg(&folder)
+        .args(more)
         .output()
         .expect("the launcher runs");
     let said = String::from_utf8_lossy(&up.stderr);
@@ -87,6 +174,9 @@ fn start() -> Cluster {
         ca_file: get("KAFKA_CA_FILE").into(),
         username: get("KAFKA_USERNAME"),
         password: get("KAFKA_PASSWORD"),
+        client_properties: get("KAFKA_CLIENT_PROPERTIES").into(),
+        version: get("KAFKA_VERSION"),
+        folder,
         _guard: guard,
     }
 }

@@ -3,7 +3,7 @@
 //! Deliberately not our client: what checks the client must not share its mistakes.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// `NOT_LEADER_OR_FOLLOWER`.
 const NOT_LEADER: i16 = 6;
 
-/// A connection to a cluster of one node.
+/// A connection to one node.
 pub(crate) struct Wire {
     stream: TcpStream,
     correlation_id: i32,
@@ -33,10 +33,15 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn connect(bootstrap: &str) -> Self {
-        let stream = TcpStream::connect(bootstrap).expect("the broker's PLAINTEXT port");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_nodelay(true).expect("no delay");
-        Self { stream, correlation_id: 0 }
+        Self::try_connect(bootstrap).expect("the broker's PLAINTEXT port")
+    }
+
+    /// A connection to a node that may be down.
+    pub(crate) fn try_connect(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, correlation_id: 0 })
     }
 
     /// Creates a topic and waits until each of its partitions has a leader.
@@ -111,7 +116,8 @@ impl Wire {
             .with_partition_indexes((0..partitions).collect());
         let group =
             OffsetFetchRequestGroup::default().with_group_id(GroupId(text(group))).with_topics(Some(vec![topics]));
-        let answer = self.ask(ApiKey::OffsetFetch, 8, &OffsetFetchRequest::default().with_groups(vec![group]));
+        let request = OffsetFetchRequest::default().with_groups(vec![group]);
+        let answer = self.ask(ApiKey::OffsetFetch, 8, &request);
         let groups = answer.groups.iter().filter(|group| group.error_code == 0);
         groups
             .flat_map(|group| &group.topics)
@@ -122,6 +128,11 @@ impl Wire {
     }
 
     fn ask<R: Request>(&mut self, key: ApiKey, version: i16, request: &R) -> R::Response {
+        self.try_ask(key, version, request).expect("an answer")
+    }
+
+    /// One request and its answer, of a node that may be down.
+    pub(crate) fn try_ask<R: Request>(&mut self, key: ApiKey, version: i16, request: &R) -> io::Result<R::Response> {
         self.correlation_id += 1;
         let header = RequestHeader::default()
             .with_request_api_key(key as i16)
@@ -133,26 +144,26 @@ impl Wire {
         request.encode(&mut frame, version).expect("a request");
         let length = u32::try_from(frame.len() - 4).expect("a frame");
         frame[..4].copy_from_slice(&length.to_be_bytes());
-        self.stream.write_all(&frame).expect("sent");
-        let mut answer = self.frame();
+        self.stream.write_all(&frame)?;
+        let mut answer = self.frame()?;
         let header = ResponseHeader::decode(&mut answer, R::Response::header_version(version)).expect("a header");
         assert_eq!(header.correlation_id, self.correlation_id);
-        R::Response::decode(&mut answer, version).expect("an answer")
+        Ok(R::Response::decode(&mut answer, version).expect("an answer"))
     }
 
-    fn frame(&mut self) -> Bytes {
+    fn frame(&mut self) -> io::Result<Bytes> {
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length).expect("an answer in time");
+        self.stream.read_exact(&mut length)?;
         let mut body = vec![0; usize::try_from(u32::from_be_bytes(length)).expect("a length")];
-        self.stream.read_exact(&mut body).expect("a whole answer");
-        body.into()
+        self.stream.read_exact(&mut body)?;
+        Ok(body.into())
     }
 }
 
-fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn topic_name(name: &str) -> TopicName {
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }
