@@ -2,6 +2,7 @@
 //! Kafka, judged by nothing but what it prints.
 
 mod contract;
+mod idle;
 mod real;
 mod story;
 
@@ -106,6 +107,15 @@ impl Subject {
     pub(super) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
         kill_process(pid, signal).expect("signalled");
+    }
+
+    /// What it has used of the processors since its start.
+    fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a running process");
+        // After the name in brackets: the state is field 3, user and system time are 14 and 15, in hundredths.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+        Duration::from_millis(ticks * 10)
     }
 
     pub(super) fn wait_end(&mut self, patience: Duration) -> ExitStatus {
