@@ -1,7 +1,8 @@
 //! Seeded simulation of whole consumer groups with the real membership machine and assignors.
 //!
-//! `SIM_MEMBERS=n` sets the size of the large group. `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` that many from 0 on. A failure names its seed. For many seeds optimise:
-//! `SIM_SEEDS=4000 cargo test --config 'profile.dev.package.kafka-proto.opt-level=1' -p kafka-proto --test simulation`.
+//! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` that many from 0 on, `SIM_MEMBERS=n` sets the size of the large group. A
+//! failure names its seed. For many seeds optimise:
+//! `SIM_SEEDS=10000 cargo test --profile bench -p kafka-proto --test simulation`.
 
 mod coordinator;
 mod rng;
