@@ -207,3 +207,5 @@ fn by_topic<I, O>(
 
 #[cfg(test)]
 pub(crate) mod golden;
+#[cfg(test)]
+mod real;
