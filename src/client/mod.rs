@@ -104,6 +104,8 @@ pub use config::{
     ClientConfig, ClientIdentity, ConfigMistake, HostPort, PasswordError, PasswordSource, SaslMechanism, SaslSettings,
     Secret, Security, TlsSettings,
 };
+#[cfg(fuzzing)]
+pub use connection::read_as_answer;
 pub use connection::{CloseCause, ConnectError, RequestError};
 pub use consumer::{
     AutoOffsetReset, BuildError, CloseError, Consumer, ConsumerBuilder, ConsumerConfig, ConsumerHandle,

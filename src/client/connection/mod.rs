@@ -8,6 +8,8 @@
 
 mod error;
 mod frames;
+#[cfg(fuzzing)]
+mod fuzz;
 mod guard;
 mod messenger;
 mod open;
@@ -29,6 +31,8 @@ use crate::client::request::api_versions::ApiVersions;
 use crate::client::request::{AtMost, Exchange, Malformed, Reader, VersionRange};
 
 pub use error::{CloseCause, RequestError};
+#[cfg(fuzzing)]
+pub use fuzz::read_as_answer;
 use guard::Fate;
 pub use open::ConnectError;
 pub(crate) use open::Connector;
