@@ -70,8 +70,8 @@ fn a_member_that_slept_through_its_session_does_not_act_on_waking() {
     let stopped = Instant::now();
     scene.wait("everything for the one that is awake", || awake.partitions().len() == 6);
     producer.go_on(200);
-    sleeper.signal(Signal::CONT);
     let woken = Instant::now();
+    sleeper.signal(Signal::CONT);
     sleeper.wait("three partitions again", |sleeper| {
         !sleeper.named("partitions_revoked").is_empty() && sleeper.owned().len() == 3
     });
