@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::incident_call::{Ask, IncidentCall};
+use crate::action::verify::Verification;
 use crate::action::{Action, Known, Read, TYPES};
 use crate::guard;
 use crate::template::{Escape, Template};
-use crate::yaml::{Mistake, Mistakes, Node, Reader};
+use crate::yaml::{Mistake, Mistakes, Node, Position, Reader};
 
+/// Beginnings of names that the episodes of other steps have.
+const RESERVED: [&str; 4] = ["flow:", "fallback:", "escalate:", "verify:"];
 const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const ATTEMPTS: u32 = 4;
@@ -26,6 +29,33 @@ pub struct Surroundings {
     pub bigpanda: bool,
     /// The names under `secrets`.
     pub secrets: Vec<String>,
+    /// Which steps the flow takes by itself.
+    pub flow: Flow,
+}
+
+/// Which steps the flow takes by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Assigns the incident to the service's account, and gives back what was not resolved.
+    pub assign: bool,
+    /// Splits off the alerts that no condition supports.
+    pub split: bool,
+    /// Resolves the incident when everything has succeeded.
+    pub resolve: bool,
+}
+
+impl Flow {
+    /// All of them.
+    pub const ALL: Self = Self { assign: true, split: true, resolve: true };
+}
+
+/// How it is seen whether an action has helped.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// The step that looks.
+    pub definition: Arc<Definition>,
+    /// The action that follows when it has not; of the same scope.
+    pub escalate: Option<Arc<str>>,
 }
 
 /// Whether an action is done once per incident or once per alert.
@@ -95,6 +125,12 @@ pub struct Definition {
     pub guards: guard::Own,
     /// It only tells people, so it goes on in a storm.
     pub notify: bool,
+    /// How it is seen whether it has helped.
+    pub verify: Option<Verify>,
+    /// It looks whether another action has helped.
+    pub verifies: bool,
+    /// Where it stands in the file.
+    pub at: Position,
     /// What it does.
     pub action: Box<dyn Action>,
 }
@@ -133,7 +169,11 @@ impl Definition {
         let retries = Retries { attempts: ATTEMPTS, backoff: BACKOFF, max_backoff: MAX_BACKOFF };
         Self {
             guards: guard::Own::default(),
-            notify: false,
+            // What was taken is given back also in a storm.
+            notify: name == "unassign_incident",
+            verify: None,
+            verifies: false,
+            at: Position::default(),
             name: Arc::from(name),
             type_name: name,
             scope: Scope::Incident,
@@ -143,10 +183,18 @@ impl Definition {
     }
 }
 
+impl Definition {
+    /// It does something about the incident: when all such actions have succeeded, the incident may be resolved.
+    pub fn remedies(&self) -> bool {
+        self.action.remedies() && !self.notify
+    }
+}
+
 /// All actions of the configuration. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
     by_name: Arc<ByName>,
+    flow: Flow,
 }
 
 type ByName = BTreeMap<(Scope, Arc<str>), Arc<Definition>>;
@@ -178,7 +226,13 @@ impl Definitions {
                 by_name.insert(key, Arc::new(definition));
             }
         }
-        Self { by_name: Arc::new(by_name) }
+        check_escalations(&by_name, mistakes);
+        Self { by_name: Arc::new(by_name), flow: surroundings.flow }
+    }
+
+    /// Which steps the flow takes by itself.
+    pub fn flow(&self) -> Flow {
+        self.flow
     }
 
     /// The action of that name.
@@ -198,6 +252,16 @@ impl Definitions {
     }
 }
 
+fn check_escalations(by_name: &ByName, mistakes: &Mistakes) {
+    for ((scope, name), definition) in by_name {
+        let Some(escalate) = definition.verify.as_ref().and_then(|verify| verify.escalate.as_ref()) else { continue };
+        if !by_name.contains_key(&(*scope, Arc::clone(escalate))) {
+            let path = format!("{}.{name}.verify.escalate", scope.key());
+            mistakes.add(path, definition.at, format!("no action named `{escalate}` under `{}`", scope.key()));
+        }
+    }
+}
+
 fn definition(reader: Reader<'_, '_>, scope: Scope, surroundings: &Surroundings) -> Option<Definition> {
     let before = reader.mistakes().len();
     let name = reader.required_string("name");
@@ -211,7 +275,13 @@ fn definition(reader: Reader<'_, '_>, scope: Scope, surroundings: &Surroundings)
     let policy = policy(&reader, read.as_ref().map_or(OnUnknown::Hold, |read| read.on_unknown));
     let guards = guard::Own::read(&reader);
     let notify = reader.boolean("notify").unwrap_or(false);
+    let verify = name.as_deref().and_then(|name| verify(&reader, name, scope));
     reader.ignored("description", "it is for the reader of the file");
+    let reader_at = reader.at();
+    if let Some(prefix) = RESERVED.iter().find(|prefix| name.as_deref().is_some_and(|name| name.starts_with(**prefix)))
+    {
+        reader.wrong("name", format!("must not begin with `{prefix}`, which the ledger uses for steps of its own"));
+    }
     if let Some(Read { action, .. }) = &read {
         for secret in action.secret_names() {
             if !surroundings.secrets.contains(&secret) {
@@ -224,7 +294,8 @@ fn definition(reader: Reader<'_, '_>, scope: Scope, surroundings: &Surroundings)
     if mistakes.len() > before {
         return None;
     }
-    Some(Definition { name: Arc::from(name?), type_name, scope, policy, guards, notify, action: read?.action })
+    let (name, at, action) = (Arc::from(name?), reader_at, read?.action);
+    Some(Definition { name, type_name, scope, policy, guards, notify, verify, verifies: false, at, action })
 }
 
 type KnownType = (&'static str, fn(&Reader<'_, '_>, Scope, &Surroundings) -> Option<Read>);
@@ -245,6 +316,33 @@ fn known(reader: &Reader<'_, '_>, name: &str) -> Option<KnownType> {
             None
         }
     }
+}
+
+fn verify(reader: &Reader<'_, '_>, name: &str, scope: Scope) -> Option<Verify> {
+    let section = reader.child("verify")?;
+    let read = Verification::read(&section);
+    let escalate = section.string("escalate").map(Arc::from);
+    section.close();
+    let action = Box::new(read?);
+    let retries = Retries { attempts: ATTEMPTS, backoff: BACKOFF, max_backoff: MAX_BACKOFF };
+    let definition = Definition {
+        name: Arc::from(format!("verify:{name}")),
+        type_name: "verify",
+        scope,
+        // Looking again does no harm.
+        policy: Policy { timeout: TIMEOUT, retries, on_unknown: OnUnknown::Retry },
+        guards: guard::Own::default(),
+        notify: true,
+        verify: None,
+        verifies: true,
+        at: section_at(reader),
+        action,
+    };
+    Some(Verify { definition: Arc::new(definition), escalate })
+}
+
+fn section_at(reader: &Reader<'_, '_>) -> Position {
+    reader.node("verify").map_or(reader.at(), Node::at)
 }
 
 fn policy(reader: &Reader<'_, '_>, default: OnUnknown) -> Policy {
@@ -323,7 +421,7 @@ mod tests {
     fn read(text: &str) -> (Definitions, Vec<String>) {
         let mistakes = Mistakes::default();
         let root = parse(text, &mistakes).expect("yaml");
-        let surroundings = Surroundings { bigpanda: false, secrets: vec!["known".into()] };
+        let surroundings = Surroundings { bigpanda: false, secrets: vec!["known".into()], flow: Flow::default() };
         let definitions =
             Definitions::read(root.get("incident_actions"), root.get("alert_actions"), &surroundings, &mistakes);
         (definitions, mistakes.all().iter().map(ToString::to_string).collect())

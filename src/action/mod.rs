@@ -18,6 +18,7 @@ mod rate;
 mod screwdriver;
 mod slack;
 mod verdict;
+mod verify;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use futures::future::BoxFuture;
 
 pub use crate::action::bigpanda::{BigPanda, BigPandaSettings};
 pub use crate::action::definition::{
-    Definition, Definitions, FlowStep, OnUnknown, Policy, Retries, Scope, Surroundings,
+    Definition, Definitions, Flow, FlowStep, OnUnknown, Policy, Retries, Scope, Surroundings, Verify,
 };
 pub use crate::action::fresh::read_again;
 pub use crate::action::network::{Network, SecretsUnavailable};

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 pub use crate::config::kafka::{
     Assignor, IsolationLevel, Kafka, OffsetReset, Sasl, SaslMechanism, Security, SecurityProtocol,
 };
-pub use crate::config::sections::{Athenz, BigPanda, CloudWatch, DeadLetter, Http, Limits, Log, LogFormat, Mode};
+pub use crate::config::sections::{
+    Athenz, BigPanda, CloudWatch, DeadLetter, FlowSteps, Http, Limits, Log, LogFormat, Mode,
+};
 pub use crate::config::storage::{Backend, KafkaLedger, Storage};
 
 use crate::guard;

@@ -80,6 +80,19 @@ pub struct BigPanda {
     pub api_key: SecretText,
     /// The user to whom incidents are assigned while they are worked on.
     pub service_account_id: Option<String>,
+    /// Which steps the flow takes by itself.
+    pub flow: FlowSteps,
+}
+
+/// The steps that the flow takes by itself, unless they are switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowSteps {
+    /// Assigning to the service's account, and giving back.
+    pub assign: bool,
+    /// Splitting off alerts that no condition supports.
+    pub split: bool,
+    /// Resolving when everything has succeeded.
+    pub resolve: bool,
 }
 
 /// Where records go that are no incidents.
@@ -170,13 +183,23 @@ pub(super) fn bigpanda(root: &Reader<'_, '_>) -> Option<BigPanda> {
     }
     let (environment_id, api_key) = (reader.required_string("environment_id"), reader.required_string("api_key"));
     let service_account_id = reader.string("service_account_id");
+    let flow = flow(&reader);
     reader.close();
     Some(BigPanda {
         base_url: base_url.trim_end_matches('/').to_owned(),
         environment_id: environment_id?,
         api_key: SecretText::new(api_key?),
         service_account_id,
+        flow,
     })
+}
+
+fn flow(parent: &Reader<'_, '_>) -> FlowSteps {
+    let Some(reader) = parent.child("flow") else { return FlowSteps { assign: true, split: true, resolve: true } };
+    let on = |key| reader.boolean(key).unwrap_or(true);
+    let flow = FlowSteps { assign: on("assign"), split: on("split"), resolve: on("resolve") };
+    reader.close();
+    flow
 }
 
 pub(super) fn tls(root: &Reader<'_, '_>) -> Option<PathBuf> {

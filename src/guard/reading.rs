@@ -8,6 +8,8 @@ pub enum Reading {
     /// Nobody asked.
     #[default]
     NotAsked,
+    /// The step asks nothing of the incident: it gives back what was taken, or only looks.
+    NotNeeded,
     /// It cannot be told how the incident is.
     Failed(String),
     /// It is like this.
@@ -35,6 +37,7 @@ pub struct Snapshot {
 pub(super) fn check(reading: &Reading, rule: &Freshness) -> Result<(), Refusal> {
     let now = match reading {
         Reading::Is(now) => now,
+        Reading::NotNeeded => return Ok(()),
         Reading::NotAsked => return refuse(Then::Hold, "the incident was not read again".to_owned()),
         Reading::Failed(why) => return refuse(Then::Hold, format!("the incident cannot be read again: {why}")),
     };

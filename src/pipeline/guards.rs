@@ -183,7 +183,9 @@ impl<R: Right> Run<'_, R> {
         if let Err(refusal) = check_event(&facts, (self.domain.now_ms)()) {
             return Ok(Err(refusal));
         }
-        if guards.rules.freshness.is_some() {
+        if step.is_harmless() {
+            facts.reading = Reading::NotNeeded;
+        } else if guards.rules.freshness.is_some() {
             facts.reading = self.reading(step, network).await?;
             // That took a while.
             pass(self.domain, &self.job.right, &self.job.stop).await?;
@@ -214,6 +216,12 @@ impl<R: Right> Run<'_, R> {
         }
         let owner = format!("{} {}", definition.scope.key(), definition.name);
         charges.extend(self::charges(step, &definition.guards, &owner));
+        if step.is_of_flow() || step.is_harmless() {
+            charges.clear();
+        }
+        if step.is_harmless() {
+            ages.clear();
+        }
         Facts {
             switch: self.switch(step).await,
             event_at_s: incident.updated_on.or(incident.changed_on).or(incident.started_on),

@@ -25,6 +25,7 @@ mod partition;
 mod pressure;
 mod run;
 mod settle;
+mod shadow;
 mod watch;
 mod work;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use kafka_proto::id::{Offset, TopicPartition};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
@@ -30,7 +31,7 @@ use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
 use crate::pipeline::order;
 use crate::pipeline::work::News;
-use crate::plan::{Next, Plan, Step, Tally, next};
+use crate::plan::{self as flow, Next, Plan, Step, Tally, next};
 
 /// Wait before an unreadable ledger is asked again.
 pub(crate) const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -137,23 +138,39 @@ impl<R: Right> Run<'_, R> {
         }
         match network {
             Some(network) => self.flow(&plan, network).await,
-            None => Ok(show(&plan)),
+            None => self.shadow(&plan).await,
         }
     }
 
     async fn flow(&self, plan: &Plan, network: &Network) -> Result<IncidentEnd, Interrupt> {
         let states = self.states(plan).await?;
-        let mut standings: Vec<Option<Terminal>> = states.iter().map(State::terminal).collect();
+        let mut standings: Vec<_> = states.iter().map(standing).collect();
         let known = standings.clone();
+        let mut running = FuturesUnordered::new();
         loop {
             let (index, how) = match next(plan, &standings) {
-                Next::Run(index) => match (plan.steps.get(index), states.get(index)) {
-                    (Some(step), Some(state)) => (index, self.step(step, state, network).await?),
-                    _ => return Err(Interrupt::Broken("the plan names a step it does not have".to_owned())),
-                },
+                Next::Run(index) => {
+                    let (Some(step), Some(state)) = (plan.steps.get(index), states.get(index)) else {
+                        return Err(Interrupt::Broken("the plan names a step it does not have".to_owned()));
+                    };
+                    running.push(async move { (index, self.step(step, state, network).await) });
+                    (index, flow::Standing::Running)
+                }
                 Next::Skip { step: index, reason } => match plan.steps.get(index) {
-                    Some(step) => (index, self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await?),
+                    Some(step) => {
+                        let how = self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await?;
+                        (index, flow::Standing::Ended(how))
+                    }
                     None => return Err(Interrupt::Broken("the plan names a step it does not have".to_owned())),
+                },
+                Next::Wait => match running.next().await {
+                    Some((index, Ok(how))) => (index, flow::Standing::Ended(how)),
+                    Some((_, Err(interrupt))) => {
+                        // What has begun beside it ends and is recorded.
+                        while running.next().await.is_some() {}
+                        return Err(interrupt);
+                    }
+                    None => return Err(Interrupt::Broken("the flow waits for nothing".to_owned())),
                 },
                 Next::Finished(tally) if standings == known => {
                     tracing::info!(
@@ -165,7 +182,7 @@ impl<R: Right> Run<'_, R> {
                 Next::Finished(tally) => return Ok(summed_up(tally)),
             };
             if let Some(standing) = standings.get_mut(index) {
-                *standing = Some(how);
+                *standing = how;
             }
         }
     }
@@ -262,15 +279,8 @@ impl<R: Right> Run<'_, R> {
     }
 }
 
-/// Shadow mode: what would be done.
-fn show(plan: &Plan) -> IncidentEnd {
-    for step in &plan.steps {
-        match &step.request {
-            Ok(request) => tracing::info!(episode = %step.episode, request, "shadow: would be done"),
-            Err(reason) => tracing::info!(episode = %step.episode, reason, "shadow: would fail"),
-        }
-    }
-    IncidentEnd::Shadow
+fn standing(state: &State) -> flow::Standing {
+    state.terminal().map_or(flow::Standing::Waiting, flow::Standing::Ended)
 }
 
 fn summed_up(tally: Tally) -> IncidentEnd {

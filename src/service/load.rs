@@ -5,9 +5,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::action::{Definitions, Scope, Surroundings};
+use crate::action::{Definitions, Flow, Scope, Surroundings};
 use crate::condition::Conditions;
-use crate::config::{Config, Overrides, Settings};
+use crate::config::{BigPanda, Config, Overrides, Settings};
 use crate::secret::Provider;
 use crate::yaml::{self, Mistake, Mistakes};
 
@@ -92,12 +92,19 @@ pub fn files_to_wait_for(options: &Options) -> Result<Vec<PathBuf>, Checked> {
     Ok(if needed { pair.map(PathBuf::clone).to_vec() } else { Vec::new() })
 }
 
+/// Without an account of its own the service has nobody to assign incidents to.
+fn flow(bigpanda: &BigPanda) -> Flow {
+    let assign = bigpanda.flow.assign && bigpanda.service_account_id.is_some();
+    Flow { assign, split: bigpanda.flow.split, resolve: bigpanda.flow.resolve }
+}
+
 fn rules(config: &Config, mistakes: &Mistakes) -> (Conditions, Definitions) {
     let rules = &config.rules;
     let conditions = Conditions::compile(rules.incident_conditions.as_ref(), "incident_conditions", mistakes);
     let surroundings = Surroundings {
         bigpanda: config.bigpanda.is_some(),
         secrets: config.secrets.names().map(str::to_owned).collect(),
+        flow: config.bigpanda.as_ref().map(flow).unwrap_or_default(),
     };
     let (of_incidents, of_alerts) = (rules.incident_actions.as_ref(), rules.alert_actions.as_ref());
     let actions = Definitions::read(of_incidents, of_alerts, &surroundings, mistakes);

@@ -17,6 +17,7 @@ fn the_example_loads_without_a_mistake_or_a_warning() {
     let rules = &config.rules;
     let conditions = Conditions::compile(rules.incident_conditions.as_ref(), "incident_conditions", &mistakes);
     let surroundings = Surroundings {
+        flow: kafka_consumer::action::Flow::ALL,
         bigpanda: config.bigpanda.is_some(),
         secrets: config.secrets.names().map(str::to_owned).collect(),
     };

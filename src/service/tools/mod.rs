@@ -118,5 +118,7 @@ fn stage(stage: Stage) -> String {
         Stage::Alert(alert) => format!("alert {alert}"),
         Stage::AlertFallback(alert) => format!("alert {alert} fallback"),
         Stage::IncidentFallback => "incident fallback".to_owned(),
+        Stage::Escalation => "escalation".to_owned(),
+        Stage::Assign | Stage::Split | Stage::Resolve | Stage::Unassign => "flow".to_owned(),
     }
 }

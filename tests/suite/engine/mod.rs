@@ -3,6 +3,7 @@
 mod actions;
 mod bigpanda;
 mod books;
+mod flow;
 mod guards;
 mod screwdriver;
 mod slack;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kafka_consumer::action::{BigPanda, BigPandaSettings, Definitions, Network, Surroundings};
+use kafka_consumer::action::{BigPanda, BigPandaSettings, Definitions, Flow, Network, Surroundings};
 use kafka_consumer::client::{Resolver, TlsSettings};
 use kafka_consumer::condition::Conditions;
 use kafka_consumer::dead_letter::DeadLetters;
@@ -128,8 +128,9 @@ impl World {
         let mistakes = Mistakes::default();
         let root = parse(&self.rules, &mistakes).expect("yaml");
         let secrets = self.secrets();
-        let surroundings =
-            Surroundings { bigpanda: true, secrets: secrets.iter().map(|(name, _)| name.clone()).collect() };
+        let flow = if root.get("flow").is_some() { Flow::ALL } else { Flow::default() };
+        let names = secrets.iter().map(|(name, _)| name.clone()).collect();
+        let surroundings = Surroundings { bigpanda: true, secrets: names, flow };
         let (of_incident, of_alert) = (root.get("incident_actions"), root.get("alert_actions"));
         let definitions = Definitions::read(of_incident, of_alert, &surroundings, &mistakes);
         let conditions = Conditions::compile(root.get("incident_conditions"), "incident_conditions", &mistakes);
