@@ -179,6 +179,7 @@ fn domain(ledger: Ledger, target: &str) -> Domain {
         incident_limits: incident::Limits::default(),
         observer: Arc::new(()),
         status: Arc::default(),
+        left: kafka_consumer::pipeline::Left::default(),
         name: "bench".to_owned(),
         now_ms: wall_clock_ms,
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::service::Options;
-use crate::service::tools::{self, Answer, Form, Look, Settle};
+use crate::service::tools::{self, Answer, Form, Look, Replay, Settle};
 
 /// How a tool answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -47,13 +47,37 @@ Exit codes:
     Explain {
         /// The value of the record, JSON; - for standard input
         record: PathBuf,
-        /// The clock: RFC 3339 or seconds since the epoch (default: now)
+        /// The clock: RFC 3339, seconds since the epoch, or how long ago (1h) (default: now)
         #[arg(long, value_name = "TIME", value_parser = tools::moment)]
         at: Option<i64>,
         #[command(flatten)]
         said: Said,
     },
-    /// Look at what the ledger says was done, and settle what waits for a person; the service must not hold the ledger
+    /// Decide records of the past again, by the present rules and by others, and compare with what was done; nothing is begun
+    #[command(after_help = REPLAY)]
+    Replay {
+        /// JSON lines: incidents, dead letters, or records as kcat -J prints them; - for standard input
+        #[arg(long, value_name = "FILE")]
+        source: PathBuf,
+        /// Only records of this time or later: RFC 3339, seconds since the epoch, or how long ago
+        #[arg(long, value_name = "TIME", value_parser = tools::moment)]
+        from: Option<i64>,
+        /// Only records before this time
+        #[arg(long, value_name = "TIME", value_parser = tools::moment)]
+        to: Option<i64>,
+        /// Other rules: a configuration, or only its conditions and actions
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+        /// Do not ask the ledger what was done
+        #[arg(long)]
+        no_ledger: bool,
+        /// How many episodes of each list of differences are told
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        show: usize,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Look at what the ledger says was done, and settle what waits for a person
     #[command(subcommand)]
     History(History),
     /// Look at the records that were no incidents, and try them again
@@ -86,7 +110,7 @@ pub(super) struct Filter {
     /// Standing like this
     #[arg(long, value_parser = ["succeeded", "failed", "skipped", "held", "found", "shadow", "intended", "attempting", "started", "unknown"])]
     outcome: Option<String>,
-    /// Last entry at this time or later: RFC 3339 or seconds since the epoch
+    /// Last entry at this time or later: RFC 3339, seconds since the epoch, or how long ago (1h)
     #[arg(long, value_name = "TIME", value_parser = tools::moment)]
     from: Option<i64>,
     /// Last entry before this time
@@ -101,7 +125,40 @@ impl From<Filter> for Look {
     }
 }
 
-const HELD: &str = "The ledger has one holder: while the service runs this names it and ends with 1.";
+const REPLAY: &str = "\
+Each record is decided at its own time: that of the record, else its updatedOn. An episode counts once, however often its
+incident was published. Fallbacks are left out, because they depend on what fails.
+
+Example:
+  kafka_consumer replay --source sre.jsonl --from 2h --rules candidate.yaml --config config.yaml
+
+Exit codes:
+  0  decided, and nothing differs
+  1  a file cannot be read
+  2  the command line, the configuration or the candidate rules are wrong
+  3  decided, and something differs: the candidate decides otherwise, or something else was done";
+
+const IMPORT: &str = "\
+An alert counts as dealt with for every episode that began no later than its time_actioned; a later start is a re-fire, and acts.
+What was finished there is skipped; what was begun and not finished is held for a person when it comes again. The file is taken
+whole or not at all, and twice is as good as once. The service does the same at start with ACTION_HISTORY_FILE.
+
+Example:
+  kafka_consumer history import action_history.json --config config.yaml
+
+Exit codes:
+  0  imported, or was imported before
+  1  the file is malformed, or the ledger is held by a running service: nothing was imported
+  2  the command line or the configuration is wrong";
+
+const HELD: &str = "\
+The ledger has one holder. While the service has it, this asks the service at http.listen of the configuration; for changes with
+the token in http.admin_token_file.
+
+Exit codes:
+  0  done
+  1  the ledger cannot be read or written, or has no such episode
+  2  the command line or the configuration is wrong";
 
 /// Parts of `history`.
 #[derive(Debug, Subcommand)]
@@ -128,13 +185,24 @@ pub(super) enum History {
         #[command(flatten)]
         filter: Filter,
     },
+    /// Take over what the predecessor did from its history file, so that a migration repeats nothing
+    #[command(after_help = IMPORT)]
+    Import {
+        /// Its JSON: alert id to time_actioned, last_action_executed, all_alert_actions_succeeded
+        file: PathBuf,
+        /// The time zone its times were written in
+        #[arg(long, value_name = "OFFSET", default_value = "+00:00", value_parser = tools::offset, allow_hyphen_values = true)]
+        utc_offset: i32,
+        #[command(flatten)]
+        said: Said,
+    },
     /// Check that nothing was changed in an export, nor removed from it: exit code 0, or 1 and what was
     #[command(after_help = "Example:\n  kafka_consumer history verify march.jsonl")]
     Verify {
         /// The export
         file: PathBuf,
     },
-    /// Say what became of an episode that is held or whose fate is unknown; stop the service first
+    /// Say what became of an episode that is held or, while no service runs, whose fate is unknown
     #[command(after_help = format!("Example:\n  kafka_consumer history settle 60f1/-/1769755513/oozie/announce --succeeded --who ann --why 'the job ran, build 7'\n\n{HELD}"))]
     Settle {
         /// The episode, as `list` prints it
@@ -223,9 +291,16 @@ pub(super) fn run(tool: Tool, options: &Options) -> ExitCode {
 fn answer(tool: Tool, options: &Options, out: &mut dyn std::io::Write) -> Answer {
     match tool {
         Tool::Explain { record, at, said } => tools::explain(options, &record, at, said.form(), out),
-        Tool::History(History::List { filter, said }) => tools::list(options, filter.into(), said.form(), out),
+        Tool::Replay { source, from, to, rules, no_ledger, show, said } => {
+            let asked = Replay { file: source, from, to, rules, ledger: !no_ledger, shown: show };
+            tools::replay(options, &asked, said.form(), out)
+        }
+        Tool::History(History::List { filter, said }) => tools::list(options, &filter.into(), said.form(), out),
         Tool::History(History::Show { key, said }) => tools::show(options, &key, said.form(), out),
-        Tool::History(History::Export { filter }) => tools::export(options, filter.into(), out),
+        Tool::History(History::Export { filter }) => tools::export(options, &filter.into(), out),
+        Tool::History(History::Import { file, utc_offset, said }) => {
+            tools::import(options, &file, utc_offset, said.form(), out)
+        }
         Tool::History(History::Verify { file }) => tools::verify(&file, out),
         Tool::History(History::Settle { key, how, who, why }) => {
             let how = match (how.succeeded, how.retry) {

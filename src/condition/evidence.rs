@@ -27,6 +27,8 @@ pub struct Evidence {
 
 /// Values longer than this are cut in evidence.
 const LONGEST_FOUND: usize = 200;
+/// Tests that are told when only the leaves are.
+const SEEN_MAX: usize = 16;
 
 impl Evidence {
     /// The whole tree of a test, nothing left out.
@@ -76,6 +78,25 @@ impl Evidence {
             Some(child) if self.subject == "all of" => child.reason(),
             Some(child) => format!("{}: {}", self.subject, child.reason()),
         }
+    }
+
+    /// The tests without their groups, one a line, to be kept beside what was done about it; of many the first ones.
+    pub fn seen(&self) -> Vec<String> {
+        let mut seen = Vec::new();
+        self.leaves("", &mut seen);
+        seen
+    }
+
+    fn leaves(&self, group: &str, seen: &mut Vec<String>) {
+        if seen.len() >= SEEN_MAX {
+            return;
+        }
+        if !self.test.is_empty() {
+            seen.push(format!("{} {group}{} {}: found {}", self.verdict, self.subject, self.test, self.found));
+        }
+        // "all of" is how tests stand beside one another anyway.
+        let group = if self.subject == "all of" { group.to_owned() } else { format!("{group}{}: ", self.subject) };
+        self.children.iter().for_each(|child| child.leaves(&group, seen));
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {

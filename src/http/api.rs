@@ -1,7 +1,7 @@
-//! `/api/v1/`: what the page shows, for programs; and pause and resume, for whoever holds the token.
+//! `/api/v1/`: what the page shows, for programs; and pause, resume and settle, for whoever holds the token.
 //!
 //! Reading needs nothing. Changing needs `Authorization: Bearer TOKEN`, where the token is what a file holds at the moment;
-//! without such a file the two do not exist. Questions that read the disk are answered off the runtime, one at a time.
+//! without such a file these do not exist. Questions that read the disk are answered off the runtime, one at a time.
 
 use std::sync::Arc;
 
@@ -33,6 +33,39 @@ pub enum Question {
         /// Its id.
         incident: Option<String>,
     },
+    /// Episodes as the ledger has them, a page of them.
+    Episodes(Wanted),
+    /// Every record of one episode.
+    Episode {
+        /// Its key.
+        key: String,
+    },
+}
+
+/// Which episodes are wanted; what is `None` is not asked. Texts as they came: what they mean is the surface's to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Wanted {
+    /// Of this incident.
+    pub incident: Option<String>,
+    /// Of this condition.
+    pub condition: Option<String>,
+    /// Standing like this.
+    pub outcome: Option<String>,
+    /// Last heard of at this time or later, milliseconds since the epoch.
+    pub from_ms: Option<i64>,
+    /// Last heard of before this time.
+    pub to_ms: Option<i64>,
+    /// Beyond this episode in the order of the ledger.
+    pub after: Option<String>,
+}
+
+/// Why there is no answer, or nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// What was asked makes no sense: 400.
+    Wrong(String),
+    /// It makes sense, and not at the moment: 409 for a change, 503 for a question.
+    NotNow(String),
 }
 
 /// What may be changed.
@@ -45,6 +78,17 @@ pub enum Change {
     },
     /// It starts again.
     Resume,
+    /// What a person knows of an episode that waits for one.
+    Settle {
+        /// Its key.
+        key: String,
+        /// `succeeded`, `failed` or `retry`.
+        how: String,
+        /// Who says so.
+        who: String,
+        /// How it is known.
+        why: String,
+    },
 }
 
 /// The longest reason that is kept.
@@ -66,6 +110,19 @@ struct Of {
 }
 
 #[derive(Deserialize)]
+struct Named {
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct Word {
+    key: String,
+    how: String,
+    who: String,
+    why: String,
+}
+
+#[derive(Deserialize)]
 struct Because {
     reason: Option<String>,
 }
@@ -80,24 +137,36 @@ pub(super) fn router(surface: Arc<dyn Surface>) -> Router {
         .route("/api/v1/actions", fixed(Question::Actions))
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/incidents/{id}", get(one_incident))
+        .route("/api/v1/episodes", get(episodes))
+        .route("/api/v1/episode", get(episode))
+        .route("/api/v1/settle", post(settle))
         .route("/api/v1/pause", post(pause))
         .route("/api/v1/resume", post(resume))
         .with_state(shared)
 }
 
 /// The same off the runtime, for the page.
-pub(super) async fn ask(surface: &Arc<dyn Surface>, question: Question) -> Result<Value, String> {
+pub(super) async fn ask(surface: &Arc<dyn Surface>, question: Question) -> Result<Value, Trouble> {
     let surface = Arc::clone(surface);
     let asked = tokio::task::spawn_blocking(move || surface.answer(&question));
-    asked.await.unwrap_or_else(|error| Err(format!("the look failed: {error}")))
+    asked.await.unwrap_or_else(|error| Err(Trouble::NotNow(format!("the look failed: {error}"))))
 }
 
 async fn answer(shared: Shared, question: Question) -> Response {
     let _turn = shared.turn.lock().await;
     match ask(&shared.surface, question).await {
         Ok(value) => Json(value).into_response(),
-        Err(why) => refuse(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Err(Trouble::Wrong(why)) => refuse(StatusCode::BAD_REQUEST, &why),
+        Err(Trouble::NotNow(why)) => refuse(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
+}
+
+async fn episodes(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Response {
+    answer(shared, Question::Episodes(wanted)).await
+}
+
+async fn episode(State(shared): State<Shared>, Query(named): Query<Named>) -> Response {
+    answer(shared, Question::Episode { key: named.key }).await
 }
 
 async fn decisions(State(shared): State<Shared>, Query(of): Query<Of>) -> Response {
@@ -113,6 +182,11 @@ async fn pause(State(shared): State<Shared>, headers: HeaderMap, Query(because):
     let reason: String = given.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
     let reason = if reason.trim().is_empty() { REASON.to_owned() } else { reason };
     change(shared, &headers, Change::Pause { reason }).await
+}
+
+async fn settle(State(shared): State<Shared>, headers: HeaderMap, Query(word): Query<Word>) -> Response {
+    let Word { key, how, who, why } = word;
+    change(shared, &headers, Change::Settle { key, how, who, why }).await
 }
 
 async fn resume(State(shared): State<Shared>, headers: HeaderMap) -> Response {
@@ -138,7 +212,8 @@ async fn change(shared: Shared, headers: &HeaderMap, change: Change) -> Response
         }
         match shared.surface.change(&change) {
             Ok(()) => Json(json!({"done": true})).into_response(),
-            Err(why) => refuse(StatusCode::CONFLICT, &why),
+            Err(Trouble::Wrong(why)) => refuse(StatusCode::BAD_REQUEST, &why),
+            Err(Trouble::NotNow(why)) => refuse(StatusCode::CONFLICT, &why),
         }
     });
     done.await.unwrap_or_else(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))

@@ -2,7 +2,7 @@
 //!
 //! It shows what a [`Surface`] tells and knows nothing else. Promised: an answer never waits for the network or for the
 //! work; every request is bounded in size, time and number and must name a host that is ours; nothing can be changed from
-//! here but pause and resume, with a token. HTTP/1.1 only, no TLS: it is bound to localhost unless configured otherwise.
+//! here but pause, resume and settle, with a token. HTTP/1.1 only, no TLS: it is bound to localhost unless configured otherwise.
 
 mod api;
 mod chart;
@@ -12,7 +12,7 @@ mod page;
 mod routes;
 mod server;
 
-pub use api::{Change, Question};
+pub use api::{Change, Question, Trouble, Wanted};
 pub use chart::{Chart, Series};
 pub use page::{Fact, Row, Status, Table};
 pub use routes::{Readiness, Surface};

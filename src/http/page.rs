@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::api::Trouble;
 use super::chart::Chart;
 use super::routes::Readiness;
 
@@ -105,11 +106,11 @@ fn search(html: &mut String, wanted: Option<&str>) {
 }
 
 /// Episodes from the ledger as a table; what keeps them from being read stands in their place.
-pub(super) fn episodes(title: &'static str, found: &Result<Value, String>) -> Table {
+pub(super) fn episodes(title: &'static str, found: &Result<Value, Trouble>) -> Table {
     let columns = &["When", "Incident", "Alert", "Condition", "Action", "State", "Why"];
     let (episodes, trouble) = match found {
         Ok(value) => (value.as_array().map_or(&[][..], Vec::as_slice), None),
-        Err(why) => (&[][..], Some(why.clone())),
+        Err(Trouble::Wrong(why) | Trouble::NotNow(why)) => (&[][..], Some(why.clone())),
     };
     let text = |episode: &Value, name: &str| episode[name].as_str().unwrap_or_default().to_owned();
     let row = |episode: &Value| {

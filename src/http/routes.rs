@@ -12,7 +12,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::{Change, Question};
+use super::api::{Change, Question, Trouble};
 use super::limits::BODY_BYTES_MAX;
 use super::page::{Status, render};
 use super::{api, host, page};
@@ -37,9 +37,9 @@ pub trait Surface: Send + Sync + 'static {
     /// The body of `/metrics` and its content type.
     fn metrics(&self) -> (String, &'static str);
     /// The answer to a question; may read the disk, and is not asked on the runtime.
-    fn answer(&self, question: &Question) -> Result<Value, String>;
+    fn answer(&self, question: &Question) -> Result<Value, Trouble>;
     /// Changes something, for whoever had the token; may write to the disk.
-    fn change(&self, change: &Change) -> Result<(), String>;
+    fn change(&self, change: &Change) -> Result<(), Trouble>;
     /// The token that changing needs, as its file is now; `None`: nothing can be changed.
     fn token(&self) -> Option<String>;
     /// Names of this host, beside addresses and `localhost`.
@@ -148,6 +148,6 @@ async fn metrics(State(surface): State<Arc<dyn Surface>>) -> Response {
 async fn not_found() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "here are /livez, /readyz, /status.html, /metrics and /api/v1/{health,group,incidents,actions,decisions}\n",
+        "here are /livez, /readyz, /status.html, /metrics and /api/v1/{health,group,incidents,actions,decisions,episodes}\n",
     )
 }

@@ -84,7 +84,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::http::{Change, Question, Readiness, Status};
+    use crate::http::{Change, Question, Readiness, Status, Trouble};
 
     struct World(Readiness);
 
@@ -101,10 +101,10 @@ mod tests {
         fn metrics(&self) -> (String, &'static str) {
             ("m 1\n".to_owned(), "text/plain")
         }
-        fn answer(&self, question: &Question) -> Result<serde_json::Value, String> {
+        fn answer(&self, question: &Question) -> Result<serde_json::Value, Trouble> {
             Ok(serde_json::json!({"question": format!("{question:?}")}))
         }
-        fn change(&self, _: &Change) -> Result<(), String> {
+        fn change(&self, _: &Change) -> Result<(), Trouble> {
             Ok(())
         }
         fn token(&self) -> Option<String> {
@@ -197,6 +197,8 @@ mod tests {
             ("incidents", "Incidents"),
             ("actions", "Actions"),
             ("decisions?incident=60f1", "Decisions { incident: Some(\\\"60f1\\\") }"),
+            ("episodes?outcome=held&from_ms=5", "outcome: Some(\\\"held\\\"), from_ms: Some(5)"),
+            ("episode?key=i%2F-%2F5%2Fc%2Fa", "Episode { key: \\\"i/-/5/c/a\\\" }"),
             ("incidents/60f1", "Decisions { incident: Some(\\\"60f1\\\") }"),
         ];
         for (path, question) in wanted {

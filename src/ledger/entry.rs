@@ -62,6 +62,9 @@ pub struct Intent {
     pub origin: Origin,
     /// The process that wrote this.
     pub by: String,
+    /// What the condition saw when it matched, one test a line. Records of older versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
 }
 
 /// Where the record stood, and under which generation of the group it was read.

@@ -244,7 +244,13 @@ mod tests {
 
     fn intent_entry() -> Entry {
         let origin = Origin { topic: "sre".into(), partition: 0, offset: 1, generation: 1 };
-        Entry::Intent(Intent { action_type: "webhook".into(), request: String::new(), origin, by: String::new() })
+        Entry::Intent(Intent {
+            action_type: "webhook".into(),
+            request: String::new(),
+            origin,
+            by: String::new(),
+            because: Vec::new(),
+        })
     }
 
     fn attempt(number: u32) -> Entry {

@@ -55,11 +55,22 @@ pub struct Filter {
     pub from_ms: Option<i64>,
     /// With a last entry before this time.
     pub to_ms: Option<i64>,
+    /// Beyond this key in the order of the ledger: where an earlier look ended.
+    pub after: Option<EpisodeKey>,
 }
 
 impl Filter {
     /// The keys to look at: from, and up to but not including.
     pub(crate) fn key_range(&self) -> (String, Option<String>) {
+        let (from, to) = self.incident_range();
+        // Nothing sorts between a text and the same text with a zero byte after it.
+        let after = self.after.as_ref().map(|key| format!("{key}\0"));
+        let from = after.filter(|after| *after > from).unwrap_or(from);
+        // A range that ends before it begins is an empty one.
+        (to.clone().filter(|to| *to < from).unwrap_or(from), to)
+    }
+
+    fn incident_range(&self) -> (String, Option<String>) {
         let Some(incident) = &self.incident else { return (String::new(), None) };
         let key = EpisodeKey {
             incident: incident.clone(),

@@ -26,7 +26,13 @@ fn record(incident: &str, at_ms: i64, entry: Entry) -> Record {
 
 fn intent() -> Entry {
     let origin = Origin { topic: "sre".into(), partition: 0, offset: 7, generation: 1 };
-    Entry::Intent(Intent { action_type: "webhook".into(), request: "POST http://t/".into(), origin, by: "test".into() })
+    Entry::Intent(Intent {
+        action_type: "webhook".into(),
+        request: "POST http://t/".into(),
+        origin,
+        by: "test".into(),
+        because: Vec::new(),
+    })
 }
 
 fn attempt(number: u32) -> Entry {

@@ -10,6 +10,7 @@ use crate::dead_letter::DeadLetters;
 use crate::guard;
 use crate::incident;
 use crate::ledger::Ledger;
+use crate::pipeline::left::Left;
 use crate::pipeline::observe::{Observer, Status};
 
 /// Everything that decides and acts. Built once by the service.
@@ -36,6 +37,8 @@ pub struct Domain {
     pub observer: Arc<dyn Observer>,
     /// How the pipeline stands.
     pub status: Arc<Status>,
+    /// Incidents with something left open.
+    pub left: Left,
     /// This process, as the ledger names it.
     pub name: String,
     /// The wall clock, milliseconds since the epoch.

@@ -17,6 +17,7 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
 use crate::pipeline::guard::{Interrupt, LOOKS_EVERY, pass, pause, switched_on, unless_stopped};
+use crate::pipeline::imported;
 use crate::pipeline::observe::Occurrence;
 use crate::pipeline::run::Run;
 use crate::plan::Step;
@@ -54,7 +55,9 @@ impl Guards {
     pub(crate) async fn load(domain: &Domain) -> Result<Arc<Self>, PipelineError> {
         let broken = |error: &dyn std::fmt::Display| PipelineError::Broken(error.to_string());
         let notes = domain.ledger.notes().await.map_err(|error| broken(&error))?;
-        let notes = notes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        // Others keep notes there too.
+        let notes = notes.iter().filter(|(key, _)| !key.starts_with(imported::PREFIX));
+        let notes = notes.map(|(key, value)| (key.as_str(), value.as_str()));
         let now_ms = (domain.now_ms)();
         let books = Books::load(notes, now_ms).map_err(|error| broken(&error))?;
         for tripped in books.tripped(now_ms) {

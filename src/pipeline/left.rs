@@ -7,10 +7,13 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shared between those who decide and those who act. As large as the number of open episodes, which is bounded by
-/// what can be in work at a time.
+/// Shared between those who decide, those who act, and whoever reopens what was held. As large as the number of open
+/// episodes, which is bounded by what can be in work at a time. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Left(Arc<Shared>);
+
 #[derive(Debug, Default)]
-pub(crate) struct Left {
+struct Shared {
     incidents: Mutex<HashSet<Arc<str>>>,
     /// Read first: nearly always nothing was left, and every record asks.
     count: AtomicUsize,
@@ -18,10 +21,11 @@ pub(crate) struct Left {
 
 impl Left {
     pub(crate) fn contains(&self, incident: &str) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.change(|incidents| incidents.contains(incident))
+        self.0.count.load(Ordering::Acquire) > 0 && self.change(|incidents| incidents.contains(incident))
     }
 
-    pub(crate) fn add(&self, incident: Arc<str>) {
+    /// Something of this incident is open that no record has led to yet.
+    pub fn add(&self, incident: Arc<str>) {
         self.change(|incidents| incidents.insert(incident));
     }
 
@@ -30,9 +34,9 @@ impl Left {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut HashSet<Arc<str>>) -> T) -> T {
-        let mut incidents = self.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut incidents = self.0.incidents.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut incidents);
-        self.count.store(incidents.len(), Ordering::Release);
+        self.0.count.store(incidents.len(), Ordering::Release);
         changed
     }
 }

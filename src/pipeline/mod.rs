@@ -14,6 +14,7 @@ mod domain;
 mod feed;
 mod guard;
 mod guards;
+pub mod imported;
 mod kafka;
 mod left;
 mod left_over;
@@ -39,8 +40,9 @@ use crate::ledger::Health;
 pub use crate::pipeline::domain::{Domain, Executor, Limits, wall_clock_ms};
 pub use crate::pipeline::feed::{Batch, Commit, CommitFailed, Control, Feed, NotOurs, Right, Source, SourceError};
 use crate::pipeline::guards::Guards;
+use crate::pipeline::imported::Imported;
 pub use crate::pipeline::kafka::KafkaSource;
-use crate::pipeline::left::Left;
+pub use crate::pipeline::left::Left;
 use crate::pipeline::observe::Halt;
 pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};
 use crate::pipeline::work::Work;
@@ -80,9 +82,10 @@ pub async fn run<S: Source>(
 ) -> Result<Drained, PipelineError> {
     let left = unfinished(&domain).await?;
     let guards = Guards::load(&domain).await?;
+    let imported = Imported::load(&domain).await?;
     let limits = domain.limits;
     let mut health = domain.ledger.health();
-    let mut work: Work<S> = Work::new(source.control(), Arc::clone(&domain), left, guards);
+    let mut work: Work<S> = Work::new(source.control(), Arc::clone(&domain), left, guards, imported);
     let mut commits = interval(limits.commit_interval.max(Duration::from_millis(10)));
     commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut forgets = interval(FORGETS_EVERY);
@@ -143,7 +146,7 @@ async fn due(at: Option<Instant>) {
 
 /// What an earlier process left: told once, dealt with when a record of its incident is read.
 async fn unfinished(domain: &Domain) -> Result<Left, PipelineError> {
-    let left = Left::default();
+    let left = domain.left.clone();
     let unfinished = domain.ledger.unfinished().await.map_err(|error| PipelineError::Broken(error.to_string()))?;
     for episode in &unfinished {
         tracing::warn!(

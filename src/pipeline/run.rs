@@ -26,6 +26,7 @@ use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
 use crate::pipeline::guard::{Interrupt, Passed, pass, pause};
 use crate::pipeline::guards::Guards;
+use crate::pipeline::imported::Imported;
 use crate::pipeline::left::Left;
 use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) left: Left,
     pub(crate) actions: Semaphore,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) imported: Imported,
 }
 
 /// Runs a job to its end. A panic is an [`Interrupt::Broken`]: the record is neither done nor forgotten.
@@ -143,7 +145,8 @@ impl<R: Right> Run<'_, R> {
     }
 
     async fn flow(&self, plan: &Plan, network: &Network) -> Result<IncidentEnd, Interrupt> {
-        let states = self.states(plan).await?;
+        let mut states = self.states(plan).await?;
+        let recognised = self.recognise(plan, &mut states).await?;
         let mut standings: Vec<_> = states.iter().map(standing).collect();
         let known = standings.clone();
         let mut running = FuturesUnordered::new();
@@ -179,7 +182,7 @@ impl<R: Right> Run<'_, R> {
                     );
                     return Ok(if tally.held > 0 { IncidentEnd::Held } else { IncidentEnd::AlreadyDone });
                 }
-                Next::Finished(tally) => return Ok(summed_up(tally)),
+                Next::Finished(tally) => return Ok(summed_up(tally.without_skipped(recognised))),
             };
             if let Some(standing) = standings.get_mut(index) {
                 *standing = how;
@@ -275,7 +278,15 @@ impl<R: Right> Run<'_, R> {
                 generation: self.job.right.generation().get(),
             },
             by: self.domain.name.clone(),
+            because: self.because(step),
         }
+    }
+
+    /// What the condition sees, for whoever asks later why this was done.
+    fn because(&self, step: &Step) -> Vec<String> {
+        let context = step.context(1);
+        let matched = self.job.matched.as_ref();
+        matched.map_or_else(Vec::new, |matched| matched.explain(context.incident(), self.domain.now_s()).seen())
     }
 }
 

@@ -60,6 +60,14 @@ pub struct Tally {
     pub found: usize,
 }
 
+impl Tally {
+    /// The same but for steps that were skipped because they had been done before.
+    #[must_use]
+    pub fn without_skipped(self, done_before: usize) -> Self {
+        Self { skipped: self.skipped.saturating_sub(done_before), ..self }
+    }
+}
+
 /// The next step. `standings` has one entry per step of the plan.
 pub fn next(plan: &Plan, standings: &[Standing]) -> Next {
     let mut view = View { plan, standings, fates: Vec::with_capacity(plan.steps.len()) };

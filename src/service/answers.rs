@@ -1,15 +1,23 @@
 //! What the JSON API answers: the same as the page, typed. Whatever may quote the outside is scrubbed by the caller.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::client::{FetchState, PartitionSnapshot, Snapshot};
-use crate::ledger::{Filter, Ledger, Summary};
+use crate::http::{Trouble, Wanted};
+use crate::ledger::{Entry, EpisodeKey, Filter, Ledger, Record, Summary};
+
+use super::settlement::{Meanwhile, Settle, settlement};
+use super::surface::Running;
 
 /// Rows of one answer.
 const ROWS_MAX: usize = 100;
+/// Episodes of one page for programs that read them all.
+const PAGE_MAX: usize = 2_000;
 /// How far back "recent" reaches.
 const RECENT: Duration = Duration::from_hours(1);
 
@@ -43,7 +51,7 @@ fn partition(of: &PartitionSnapshot) -> Value {
 }
 
 /// Episodes that nobody has finished with, oldest first. Reads the ledger.
-pub(super) fn open(ledger: &Ledger) -> Result<Value, String> {
+pub(super) fn open(ledger: &Ledger) -> Result<Value, Trouble> {
     let mut found = Vec::new();
     for state in ["attempting", "started", "unknown", "held", "intended"] {
         let filter = Filter { state: Some(state.to_owned()), ..Filter::default() };
@@ -54,7 +62,7 @@ pub(super) fn open(ledger: &Ledger) -> Result<Value, String> {
 }
 
 /// What was recorded lately, or all of one incident; newest first. Reads the ledger.
-pub(super) fn decisions(ledger: &Ledger, incident: Option<&str>) -> Result<Value, String> {
+pub(super) fn decisions(ledger: &Ledger, incident: Option<&str>) -> Result<Value, Trouble> {
     let since = incident.is_none().then(|| now_ms().saturating_sub(millis(RECENT)));
     let filter = Filter { incident: incident.map(str::to_owned), from_ms: since, ..Filter::default() };
     let mut found = Vec::new();
@@ -64,7 +72,7 @@ pub(super) fn decisions(ledger: &Ledger, incident: Option<&str>) -> Result<Value
 }
 
 /// Keeps the newest: a storm in the ledger must not become one in memory.
-fn collect(ledger: &Ledger, filter: &Filter, found: &mut Vec<Summary>) -> Result<(), String> {
+fn collect(ledger: &Ledger, filter: &Filter, found: &mut Vec<Summary>) -> Result<(), Trouble> {
     let visited = ledger.history(filter, &mut |summary| {
         found.push(summary);
         if found.len() >= ROWS_MAX.saturating_mul(4) {
@@ -73,7 +81,64 @@ fn collect(ledger: &Ledger, filter: &Filter, found: &mut Vec<Summary>) -> Result
         }
         ControlFlow::Continue(())
     });
-    visited.map_err(|error| error.to_string())
+    visited.map_err(not_now)
+}
+
+/// A page of episodes as the ledger has them, in its order, and whether there are more.
+pub(super) fn episodes(ledger: &Ledger, wanted: &Wanted) -> Result<Value, Trouble> {
+    let after = wanted.after.as_deref().map(key).transpose()?;
+    let filter = Filter {
+        incident: wanted.incident.clone(),
+        condition: wanted.condition.clone(),
+        state: wanted.outcome.clone(),
+        from_ms: wanted.from_ms,
+        to_ms: wanted.to_ms,
+        after,
+    };
+    let (mut found, mut more) = (Vec::new(), false);
+    let visited = ledger.history(&filter, &mut |summary| {
+        more = found.len() >= PAGE_MAX;
+        if more {
+            return ControlFlow::Break(());
+        }
+        found.push(summary);
+        ControlFlow::Continue(())
+    });
+    visited.map_err(not_now)?;
+    Ok(json!({"episodes": found, "more": more}))
+}
+
+/// Every record of an episode, oldest first; none where the ledger does not know it.
+pub(super) fn episode(ledger: &Ledger, text: &str) -> Result<Value, Trouble> {
+    let entries = Handle::current().block_on(ledger.entries(key(text)?)).map_err(not_now)?;
+    serde_json::to_value(entries).map_err(not_now)
+}
+
+/// Writes down what a person says of an episode that is held.
+pub(super) fn settle(running: &Running, text: &str, how: &str, who: &str, why: &str) -> Result<(), Trouble> {
+    let key = key(text)?;
+    let how =
+        Settle::named(how).ok_or_else(|| Trouble::Wrong(format!("`{how}` is none of succeeded, failed and retry")))?;
+    let runtime = Handle::current();
+    let state = runtime.block_on(running.ledger.state(key.clone())).map_err(not_now)?;
+    let outcome = settlement(&state, how, who, why, Meanwhile::TheService)
+        .map_err(|why| Trouble::NotNow(format!("{key}: {why}")))?;
+    let incident = Arc::from(key.incident.as_str());
+    let record = Record { key, at_ms: now_ms(), entry: Entry::Outcome(outcome) };
+    runtime.block_on(running.ledger.append(vec![record])).map_err(not_now)?;
+    if how == Settle::Retry {
+        // Its next snapshot takes it up, also one that matches nothing any more.
+        running.left.add(incident);
+    }
+    Ok(())
+}
+
+fn key(text: &str) -> Result<EpisodeKey, Trouble> {
+    text.parse().map_err(|error: crate::ledger::EpisodeKeyError| Trouble::Wrong(error.to_string()))
+}
+
+fn not_now(error: impl std::fmt::Display) -> Trouble {
+    Trouble::NotNow(error.to_string())
 }
 
 fn rows(found: &[Summary]) -> Value {

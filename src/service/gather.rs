@@ -2,18 +2,23 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
+use jiff::tz::Offset;
 use kafka_proto::backoff::Backoff;
 
 use crate::config::{Backend, Config, DeadLetter, Sasl};
 use crate::dead_letter::DeadLetters;
 use crate::ledger::{Ledger, OpenError, Standby};
+use crate::pipeline::wall_clock_ms;
 use crate::secret::{Secret, SecretError, Secrets};
 use crate::telemetry::scrubber;
 
 use super::exit::{Failure, fatal};
 use super::health::{Health, State};
+use super::load::Loaded;
+use super::predecessor;
 
 /// Between attempts at something that may heal by itself.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -37,7 +42,8 @@ enum Attempt<T> {
 
 /// Fetches secrets, opens the dead letter file and the ledger, in this order: the ledger's lock is taken last, so that
 /// who waits for something else does not keep others from working.
-pub(super) async fn gather(config: &Config, health: &Health, name: &str) -> Result<Needs, Failure> {
+pub(super) async fn gather(loaded: &Loaded, health: &Health, name: &str) -> Result<Needs, Failure> {
+    let config = &loaded.config;
     let secrets = config.secrets.clone().on_fetch(|value| scrubber().register(value));
     let username = match &config.kafka.security.sasl {
         Some(sasl) => log_in_data(sasl, &secrets, health).await?,
@@ -45,6 +51,9 @@ pub(super) async fn gather(config: &Config, health: &Health, name: &str) -> Resu
     };
     let dead_letters = dead_letters(config, health).await?;
     let ledger = ledger(config, health, name).await?;
+    if let Some(file) = &loaded.action_history_file {
+        import(file, &ledger).await?;
+    }
     Ok(Needs { secrets, username, dead_letters, ledger })
 }
 
@@ -100,6 +109,29 @@ async fn ledger(config: &Config, health: &Health, name: &str) -> Result<Ledger, 
         }
     })
     .await
+}
+
+/// What the predecessor did, before anything is done here. What cannot be imported stops the start: it would be done again.
+async fn import(file: &Path, ledger: &Ledger) -> Result<(), Failure> {
+    let notes = ledger.notes().await.map_err(fatal)?;
+    let wrong = |why: String| Failure::WrongConfiguration(format!("ACTION_HISTORY_FILE: {why}"));
+    let bytes = match tokio::fs::read(file).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && predecessor::imported_before(&notes) => {
+            tracing::info!(file = %file.display(), "the predecessor's history is gone; it was imported before");
+            return Ok(());
+        }
+        Err(error) => {
+            let hint = "without it what the predecessor did would be done again; unset the variable if there is nothing to import";
+            return Err(wrong(format!("{} cannot be read: {error}; {hint}", file.display())));
+        }
+    };
+    let import = predecessor::import(file, &bytes, Offset::UTC, &notes, wall_clock_ms());
+    let import = import.map_err(|error| wrong(error.to_string()))?;
+    let (alerts, added, changed) = (import.alerts, import.added, import.changed);
+    ledger.append_noting(Vec::new(), import.notes).await.map_err(fatal)?;
+    tracing::info!(file = %file.display(), alerts, added, changed, "the predecessor's history is imported");
+    Ok(())
 }
 
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {

@@ -107,7 +107,7 @@ async fn under_way(loaded: Loaded, health: &Health, mut stop: Stop, runtime_dir:
     let _serving = AbortOnDropHandle::new(tokio::spawn(listener.serve(shown)));
     let _heart = AbortOnDropHandle::new(tokio::spawn(heart::beat(runtime_dir, Arc::clone(&face), pulse.clone())));
 
-    let gathering = gather(&loaded.config, health, &name);
+    let gathering = gather(&loaded, health, &name);
     let needs = tokio::select! {
         needs = while_beating(&pulse, gathering) => needs?,
         why = stop.asked() => return not_begun(health, why),

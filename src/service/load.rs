@@ -3,7 +3,7 @@
 //! Nothing but the file is touched: no network, no ledger, no secret's value.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::action::{Definitions, Flow, Scope, Surroundings};
 use crate::condition::Conditions;
@@ -20,6 +20,8 @@ pub(super) struct Loaded {
     pub(super) config: Config,
     pub(super) conditions: Conditions,
     pub(super) actions: Definitions,
+    /// The predecessor's history, to be imported before the work begins.
+    pub(super) action_history_file: Option<PathBuf>,
     /// Keys that are accepted and have no effect.
     pub(super) warnings: Vec<Mistake>,
 }
@@ -66,13 +68,41 @@ pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
     });
     let warnings = mistakes.warnings();
     match (read, mistakes.into_result()) {
-        (Some((config, conditions, actions)), Ok(())) => Ok(Loaded { config, conditions, actions, warnings }),
+        (Some((config, conditions, actions)), Ok(())) => {
+            let action_history_file = options.action_history_file.clone();
+            Ok(Loaded { config, conditions, actions, action_history_file, warnings })
+        }
         (None, Ok(())) => {
             let empty = Mistake::at("", yaml::Position::default(), "there is nothing in it");
             Err(LoadError::Wrong { file: file.to_owned(), mistakes: vec![empty], warnings })
         }
         (_, Err(mistakes)) => Err(LoadError::Wrong { file: file.to_owned(), mistakes, warnings }),
     }
+}
+
+/// Other rules in the surroundings of a configuration: its secrets, its `bigpanda`, and its actions where the file lists none. Of
+/// a whole configuration only the rules count.
+pub(super) fn candidate(file: &Path, current: &Loaded) -> Result<(Conditions, Definitions), String> {
+    let wrong = |mistakes| LoadError::Wrong { file: file.to_owned(), mistakes, warnings: Vec::new() }.to_string();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read the rules {}: {error}", file.display()))?;
+    let mistakes = Mistakes::default();
+    let document = yaml::parse(&text, &mistakes);
+    let Some(document) = document.filter(|document| document.get("incident_conditions").is_some()) else {
+        mistakes.add("incident_conditions", yaml::Position::default(), "is missing: this file holds no rules");
+        return Err(wrong(mistakes.all()));
+    };
+    let mut config = current.config.clone();
+    config.rules.incident_conditions = document.get("incident_conditions").cloned();
+    for (own, key) in
+        [(&mut config.rules.incident_actions, "incident_actions"), (&mut config.rules.alert_actions, "alert_actions")]
+    {
+        if let Some(node) = document.get(key) {
+            *own = Some(node.clone());
+        }
+    }
+    let read = rules(&config, &mistakes);
+    mistakes.into_result().map(|()| read).map_err(wrong)
 }
 
 /// The files without which the service cannot fetch its secrets: the certificate and its key, where a secret comes from the

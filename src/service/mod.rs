@@ -14,6 +14,8 @@ mod life;
 mod load;
 mod observe;
 mod options;
+mod predecessor;
+mod settlement;
 mod stop;
 mod surface;
 mod tally;

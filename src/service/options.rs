@@ -73,6 +73,8 @@ pub struct Options {
     pub consumer_name: Option<String>,
     /// `storage.backend`.
     pub storage_backend: Option<String>,
+    /// The predecessor's history, to be imported before the work begins.
+    pub action_history_file: Option<PathBuf>,
     /// Where the PID file and the heartbeat go, for the probes.
     pub runtime_dir: RuntimeDir,
 }

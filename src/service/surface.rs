@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::client::{ConsumerHandle, Snapshot};
 use crate::container::Pulse;
-use crate::http::{Change, Fact, Question, Readiness, Status, Surface, Table};
+use crate::http::{Change, Fact, Question, Readiness, Status, Surface, Table, Trouble};
 use crate::ledger::{self, Ledger};
 use crate::pipeline;
 use crate::telemetry::metrics::{self as m, Sample};
@@ -52,6 +52,8 @@ pub(super) struct Running {
     pub(super) ledger: Ledger,
     pub(super) ledger_health: watch::Receiver<ledger::Health>,
     pub(super) pipeline: Arc<pipeline::Status>,
+    /// Incidents with something left open.
+    pub(super) left: pipeline::Left,
     pub(super) tally: Arc<Tally>,
 }
 
@@ -146,35 +148,32 @@ impl Surface for Face {
         (m::encode(self.samples()), m::CONTENT_TYPE)
     }
 
-    fn answer(&self, question: &Question) -> Result<Value, String> {
+    fn answer(&self, question: &Question) -> Result<Value, Trouble> {
         let answer = match (question, self.running.get()) {
             (Question::Health, _) => Ok(self.health_answer()),
-            (_, None) => Err(format!("not yet: {}", self.health.now())),
+            (_, None) => Err(Trouble::NotNow(format!("not yet: {}", self.health.now()))),
             (Question::Group, Some(running)) => Ok(answers::group(&running.consumer.snapshot())),
             (Question::Incidents, Some(running)) => Ok(running.tally.hour().answer()),
             (Question::Actions, Some(running)) => answers::open(&running.ledger),
             (Question::Decisions { incident }, Some(running)) => {
                 answers::decisions(&running.ledger, incident.as_deref())
             }
+            (Question::Episodes(wanted), Some(running)) => answers::episodes(&running.ledger, wanted),
+            (Question::Episode { key }, Some(running)) => answers::episode(&running.ledger, key),
         };
-        answer.map(clean_value).map_err(|why| clean(&why))
+        answer.map(clean_value).map_err(clean_trouble)
     }
 
-    fn change(&self, change: &Change) -> Result<(), String> {
-        let path = self
-            .access
-            .kill_switch_file
-            .as_ref()
-            .ok_or("kill_switch_file is not configured: there is nothing to pause by")?;
-        let done = match change {
-            Change::Pause { reason } => std::fs::write(path, format!("{reason}\n")),
-            Change::Resume => match std::fs::remove_file(path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            },
-        };
-        done.map_err(|error| format!("{}: {error}", path.display()))?;
-        tracing::warn!(?change, file = %path.display(), "changed over HTTP");
+    fn change(&self, change: &Change) -> Result<(), Trouble> {
+        match change {
+            Change::Pause { reason } => self.switch(Some(reason))?,
+            Change::Resume => self.switch(None)?,
+            Change::Settle { key, how, who, why } => {
+                let running = self.running.get().ok_or_else(|| Trouble::NotNow("not yet: nothing runs".to_owned()))?;
+                answers::settle(running, key, how, who, why).map_err(clean_trouble)?;
+            }
+        }
+        tracing::warn!(?change, "changed over HTTP");
         Ok(())
     }
 
@@ -190,6 +189,21 @@ impl Surface for Face {
 }
 
 impl Face {
+    /// Engages the kill switch for a reason, or releases it.
+    fn switch(&self, reason: Option<&str>) -> Result<(), Trouble> {
+        let path = self.access.kill_switch_file.as_ref().ok_or_else(|| {
+            Trouble::NotNow("kill_switch_file is not configured: there is nothing to pause by".to_owned())
+        })?;
+        let done = match reason {
+            Some(reason) => std::fs::write(path, format!("{reason}\n")),
+            None => match std::fs::remove_file(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        };
+        done.map_err(|error| Trouble::NotNow(format!("{}: {error}", path.display())))
+    }
+
     fn health_answer(&self) -> Value {
         let (ready, reasons) = match self.ready() {
             Readiness::Ready(what) => (true, vec![what]),
@@ -206,6 +220,13 @@ impl Face {
             "incidents_waiting": self.running.get().map(|running| running.pipeline.waiting()),
             "nothing_starts": self.running.get().and_then(|running| running.pipeline.halted()),
         })
+    }
+}
+
+fn clean_trouble(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Wrong(why) => Trouble::Wrong(clean(&why)),
+        Trouble::NotNow(why) => Trouble::NotNow(clean(&why)),
     }
 }
 

@@ -73,6 +73,7 @@ impl Work {
             },
             observer: tally.clone(),
             status: Arc::new(pipeline::Status::default()),
+            left: pipeline::Left::default(),
             name,
             now_ms: wall_clock_ms,
         };
@@ -87,6 +88,7 @@ impl Work {
             ledger_health: self.domain.ledger.health(),
             ledger: self.domain.ledger.clone(),
             pipeline: Arc::clone(&self.domain.status),
+            left: self.domain.left.clone(),
             tally: Arc::clone(&self.tally),
         }
     }

@@ -1,65 +1,8 @@
 //! The tools of a person at a terminal, as processes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::world::process::binary;
-
-const RECORD: &str = r#"{"id": "60f1", "active": true, "startedOn": 5, "incident_tags": [{"id": "team", "value": "sre"}],
-    "alerts": [{"id": "a", "startedOn": 6}]}"#;
-
-/// A folder with a configuration and a record.
-struct Desk {
-    folder: tempfile::TempDir,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let configuration = format!(
-            r#"
-kafka: {{brokers: ["a:9092"], topics: [t], consumer_group_id: g}}
-storage: {{path: "{}"}}
-kill_switch_file: "{}"
-secrets: [{{name: token, env: TOKEN}}]
-incident_conditions:
-  - {{name: other, tags: {{team: dba}}, incident_actions: [announce]}}
-  - {{name: ours, tags: {{team: sre}}, incident_actions: [announce], alert_actions: [fix]}}
-incident_actions:
-  - {{name: announce, type: webhook, url: "http://t/{{{{team}}}}?key=$secret:token"}}
-alert_actions:
-  - {{name: fix, type: webhook, url: "http://t/fix/{{{{alert.id}}}}"}}
-"#,
-            at("ledger.redb"),
-            at("PAUSED"),
-        );
-        let desk = Self { folder };
-        desk.write("config.yaml", &configuration);
-        desk.write("record.json", RECORD);
-        desk
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).expect("a file");
-    }
-
-    /// Exit code, standard output, standard error; `@` before a name stands for the folder.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let place = |word: &&str| match word.strip_prefix('@') {
-            Some(name) => self.path(name).into_os_string(),
-            None => word.into(),
-        };
-        let mut command = binary();
-        command.arg("--config").arg(self.path("config.yaml")).args(arguments.iter().map(place));
-        let output = command.output().expect("the binary runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
-    }
-}
+use crate::world::desk::{Desk, RECORD};
 
 fn exists(path: &Path) -> bool {
     path.try_exists().expect("a folder")
@@ -141,7 +84,7 @@ fn dead_letters_are_listed_shown_and_judged_anew() {
     assert_eq!(accepted.lines().count(), 1, "{accepted}");
 }
 
-mod ledger {
+pub(crate) mod ledger {
     use super::Desk;
     use kafka_consumer::ledger::{Attempt, Entry, EpisodeKey, Intent, Ledger, Opened, Origin, Outcome, Record};
 
@@ -155,12 +98,18 @@ mod ledger {
     }
 
     /// A desk whose ledger has one held episode; the ledger still open.
-    fn with_one_held() -> (Desk, Ledger) {
+    pub(crate) fn with_one_held() -> (Desk, Ledger) {
         let desk = Desk::new();
         let ledger = open(&desk);
         let key: EpisodeKey = KEY.parse().expect("a key");
         let origin = Origin { topic: "t".into(), partition: 0, offset: 9, generation: 1 };
-        let intent = Intent { action_type: "webhook".into(), request: "POST http://t".into(), origin, by: "p".into() };
+        let intent = Intent {
+            action_type: "webhook".into(),
+            request: "POST http://t".into(),
+            origin,
+            by: "p".into(),
+            because: Vec::new(),
+        };
         let entries = [
             Entry::Intent(intent),
             Entry::Attempt(Attempt { number: 1 }),
@@ -173,7 +122,7 @@ mod ledger {
     }
 
     /// The writer lets go of the lock a moment after the last clone is dropped.
-    fn let_go(desk: &Desk, ledger: Ledger) {
+    pub(crate) fn let_go(desk: &Desk, ledger: Ledger) {
         drop(ledger);
         let free = || {
             let opened = Ledger::open(&desk.path("ledger.redb"), "a look").expect("it opens");

@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod cli_checks;
+mod cli_replay;
 mod cli_tools;
 mod client_consumer;
 mod client_group;
@@ -12,8 +13,10 @@ mod doctor;
 mod engine;
 mod example_config;
 mod faults;
+mod migration;
 mod page;
 mod real_kafka;
+mod service_history;
 mod service_life;
 mod verifiable;
 mod world;

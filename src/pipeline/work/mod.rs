@@ -22,6 +22,7 @@ use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::{Batch as _, CommitFailed, Control as _, Feed, Right as _, Source};
 use crate::pipeline::guard::Interrupt;
 use crate::pipeline::guards::Guards;
+use crate::pipeline::imported::Imported;
 use crate::pipeline::left::Left;
 use crate::pipeline::letters;
 use crate::pipeline::newest::Newest;
@@ -83,7 +84,13 @@ pub(crate) struct Work<S: Source> {
 }
 
 impl<S: Source> Work<S> {
-    pub(crate) fn new(control: S::Control, domain: Arc<Domain>, left: Left, guards: Arc<Guards>) -> Self {
+    pub(crate) fn new(
+        control: S::Control,
+        domain: Arc<Domain>,
+        left: Left,
+        guards: Arc<Guards>,
+        imported: Imported,
+    ) -> Self {
         let limits = domain.limits;
         let shared = Arc::new(Shared {
             domain: Arc::clone(&domain),
@@ -91,6 +98,7 @@ impl<S: Source> Work<S> {
             left,
             actions: Semaphore::new(limits.max_concurrent_actions.max(1)),
             guards,
+            imported,
         });
         let (tell, hear) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();

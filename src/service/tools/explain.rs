@@ -42,7 +42,7 @@ pub fn explain(options: &Options, record: &Path, at: Option<i64>, form: Form, ou
             }
         }
     }
-    Ok(if plan.is_some() { Told::Yes } else { Told::NoMatch })
+    Ok(if plan.is_some() { Told::Yes } else { Told::Differs })
 }
 
 fn steps(plan: &Plan) -> Vec<Value> {

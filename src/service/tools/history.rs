@@ -1,7 +1,7 @@
 //! `history`: what the ledger says was done, and the word of a person about what it cannot know.
 //!
-//! The ledger has one holder. While the service runs these tools say who it is and end; while they run, a starting service
-//! waits as standby. Nothing here creates a ledger.
+//! The ledger has one holder. While the service has it these tools ask the service, and say what to do when they cannot;
+//! while they have it, a starting service waits as standby. Nothing here creates a ledger.
 //!
 //! An export is JSON lines, a record each, under the SHA-256 of the line before it (64 zeros before the first); the last line
 //! says how many there are. Whoever keeps the hash of that last line can tell any later change.
@@ -13,13 +13,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Runtime;
 
-use crate::ledger::{Entry, EpisodeKey, Filter, Ledger, Opened, Outcome, Record, State, Summary, Terminal};
-use crate::pipeline::wall_clock_ms;
+use crate::ledger::{Entry, EpisodeKey, Filter, Record, Summary};
 
-use super::super::life::host_name;
-use super::{Answer, Form, Options, Refused, Told, cannot, loaded, read, time};
+use super::super::settlement::Settle;
+use super::books::Books;
+use super::{Answer, Form, Options, Refused, Told, cannot, read, time};
 
 /// Which episodes are looked at; times in seconds since the epoch.
 #[derive(Clone, Debug, Default)]
@@ -36,22 +35,25 @@ pub struct Look {
     pub to: Option<i64>,
 }
 
-/// What a person knows about an episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settle {
-    /// It was done.
-    Succeeded,
-    /// It was not done and shall not be.
-    Failed,
-    /// It was not done and shall be tried again.
-    Retry,
+impl Look {
+    pub(super) fn filter(&self) -> Filter {
+        let ms = |seconds: i64| seconds.saturating_mul(1000);
+        Filter {
+            incident: self.incident.clone(),
+            condition: self.condition.clone(),
+            state: self.outcome.clone(),
+            from_ms: self.from.map(ms),
+            to_ms: self.to.map(ms),
+            after: None,
+        }
+    }
 }
 
 /// Lists episodes, by key.
-pub fn list(options: &Options, look: Look, form: Form, out: &mut dyn Write) -> Answer {
-    let held = Held::open(options)?;
+pub fn list(options: &Options, look: &Look, form: Form, out: &mut dyn Write) -> Answer {
+    let books = Books::open(options)?;
     let mut broken = None;
-    held.each(look, &mut |episode| match write_summary(&episode, form, out) {
+    books.each(look, &mut |episode| match write_summary(&episode, form, out) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
             broken = Some(error);
@@ -64,31 +66,31 @@ pub fn list(options: &Options, look: Look, form: Form, out: &mut dyn Write) -> A
 /// Shows the records of one episode, oldest first.
 pub fn show(options: &Options, key: &str, form: Form, out: &mut dyn Write) -> Answer {
     let key = parse(key)?;
-    let held = Held::open(options)?;
-    let records = held.entries(&key)?;
+    let books = Books::open(options)?;
+    let records = books.entries(&key)?;
     if records.is_empty() {
-        return Err(cannot(format_args!(
-            "{} knows no episode {key}; see `history list`",
-            held.ledger.path().display()
-        )));
+        return Err(cannot(format_args!("{} has no episode {key}; see `history list`", books.name())));
     }
     for record in &records {
         if form.json {
             writeln!(out, "{}", value(record)?)?;
         } else {
             writeln!(out, "{} {}{}", time(record.at_ms), record.entry, detail(&record.entry))?;
+            for saw in because(&record.entry) {
+                writeln!(out, "{:20}   because {saw}", "")?;
+            }
         }
     }
     Ok(Told::Yes)
 }
 
 /// Writes every record of the wanted episodes under a hash chain.
-pub fn export(options: &Options, look: Look, out: &mut dyn Write) -> Answer {
-    let held = Held::open(options)?;
+pub fn export(options: &Options, look: &Look, out: &mut dyn Write) -> Answer {
+    let books = Books::open(options)?;
     let mut chain = Chain::default();
     let mut failed = None;
-    held.each(look, &mut |episode| {
-        let written = held.entries(&episode.key).and_then(|records| {
+    books.each(look, &mut |episode| {
+        let written = books.entries(&episode.key).and_then(|records| {
             records.iter().try_for_each(|record| Ok(out.write_all(chain.line("record", &value(record)?).as_bytes())?))
         });
         match written {
@@ -126,76 +128,9 @@ pub fn verify(file: &Path, out: &mut dyn Write) -> Answer {
 /// Writes down what a person knows of an episode that is held, or whose fate is unknown.
 pub fn settle(options: &Options, key: &str, how: Settle, who: &str, why: &str, out: &mut dyn Write) -> Answer {
     let key = parse(key)?;
-    let held = Held::open(options)?;
-    let state = held.runtime.block_on(held.ledger.state(key.clone())).map_err(cannot)?;
-    match state {
-        State::Finished { how: Terminal::Held, .. }
-        | State::Unknown { .. }
-        | State::Attempting { .. }
-        | State::Started { .. } => {}
-        State::Absent | State::Shadowed { .. } | State::Intended { .. } | State::Finished { .. } => {
-            return Err(cannot(format_args!(
-                "{key} is {}; only what is held, unknown, attempting or started waits for a person",
-                state.name()
-            )));
-        }
-    }
-    let reason = format!("settled by {who}: {why}");
-    let (outcome, then) = match how {
-        Settle::Succeeded => (Outcome::Succeeded { detail: reason }, "counts as done"),
-        Settle::Failed => (Outcome::Failed { reason }, "counts as failed; nothing more is tried"),
-        Settle::Retry => (Outcome::Retrying { reason }, "is tried again at the next snapshot of its incident"),
-    };
-    let record = Record { key: key.clone(), at_ms: wall_clock_ms(), entry: Entry::Outcome(outcome) };
-    held.runtime.block_on(held.ledger.append(vec![record])).map_err(cannot)?;
-    writeln!(out, "{key} {then}")?;
+    Books::open(options)?.settle(&key, how, who, why)?;
+    writeln!(out, "{key} {}", how.then())?;
     Ok(Told::Yes)
-}
-
-/// The ledger, held by this process.
-pub(super) struct Held {
-    ledger: Ledger,
-    runtime: Runtime,
-}
-
-impl Held {
-    pub(super) fn open(options: &Options) -> Result<Self, Refused> {
-        let path = loaded(options)?.config.storage.path;
-        if !path.exists() {
-            let hint = "is this where the service keeps it (storage.path)?";
-            return Err(cannot(format_args!("there is no ledger {}; {hint}", path.display())));
-        }
-        let holder = format!("history on {} (PID {})", host_name(), std::process::id());
-        let ledger = match Ledger::open(&path, &holder).map_err(cannot)? {
-            Opened::Ledger(ledger) => ledger,
-            Opened::Standby(standby) => {
-                let by = if standby.holder.is_empty() { "another process" } else { &standby.holder };
-                return Err(cannot(format_args!(
-                    "the ledger {} is held by {by}; it has one holder at a time: stop that process first, or ask a copy of the \
-                     file made while it was stopped",
-                    path.display()
-                )));
-            }
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(cannot)?;
-        Ok(Self { ledger, runtime })
-    }
-
-    pub(super) fn each(&self, look: Look, visit: &mut dyn FnMut(Summary) -> ControlFlow<()>) -> Result<(), Refused> {
-        let ms = |seconds: i64| seconds.saturating_mul(1000);
-        let filter = Filter {
-            incident: look.incident,
-            condition: look.condition,
-            state: look.outcome,
-            from_ms: look.from.map(ms),
-            to_ms: look.to.map(ms),
-        };
-        self.ledger.history(&filter, visit).map_err(cannot)
-    }
-
-    fn entries(&self, key: &EpisodeKey) -> Result<Vec<Record>, Refused> {
-        self.runtime.block_on(self.ledger.entries(key.clone())).map_err(cannot)
-    }
 }
 
 fn parse(key: &str) -> Result<EpisodeKey, Refused> {
@@ -229,6 +164,14 @@ fn detail(entry: &Entry) -> String {
         }
         Entry::Attempt(_) | Entry::Started(_) => String::new(),
         Entry::Outcome(outcome) => format!(": {}", outcome.reason()),
+    }
+}
+
+/// What the condition saw when it matched.
+fn because(entry: &Entry) -> &[String] {
+    match entry {
+        Entry::Intent(intent) => &intent.because,
+        Entry::Attempt(_) | Entry::Started(_) | Entry::Outcome(_) => &[],
     }
 }
 

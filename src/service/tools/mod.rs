@@ -1,26 +1,37 @@
-//! The tools of a person at a terminal: they look, rehearse and settle. None of them touches Kafka or a target.
+//! The tools of a person at a terminal: they look, rehearse and settle. None of them touches a target.
 //!
 //! Each is a function from what was asked to text on `out` and a [`Told`]. Absent: the command line (see `cli`), and any way
 //! out to the network: nothing here can build a `Network`.
 
+mod asked;
+mod books;
+mod clock;
 mod explain;
 mod history;
+mod import;
 mod letters;
 mod pause;
+mod replay;
 
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+pub use clock::{moment, offset};
 pub use explain::explain;
-pub use history::{Look, Settle, export, list, settle, show, verify};
+pub use history::{Look, export, list, settle, show, verify};
+pub use import::import;
 pub use letters::{letter, letters, redrive};
 pub use pause::{pause, resume};
+pub use replay::{Replay, replay};
+
+pub use super::settlement::Settle;
 
 use super::load::{Loaded, load};
 use super::options::Options;
 use crate::plan::Stage;
+use clock::time;
 
 /// How a tool answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +49,8 @@ pub enum Told {
     Yes,
     /// Done, and the answer is no (it is damaged, it failed): 1.
     No,
-    /// `explain` alone: no condition matches: 3.
-    NoMatch,
+    /// `explain`: no condition matches; `replay`: something differs: 3.
+    Differs,
 }
 
 /// Why a tool could not do as asked: what, where, what to do.
@@ -61,7 +72,7 @@ impl From<Told> for ExitCode {
         Self::from(match told {
             Told::Yes => 0,
             Told::No => 1,
-            Told::NoMatch => 3,
+            Told::Differs => 3,
         })
     }
 }
@@ -98,18 +109,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Refused> {
         return Ok(bytes);
     }
     std::fs::read(path).map_err(file)
-}
-
-/// A moment as written by a person: seconds since the epoch, or RFC 3339.
-pub fn moment(text: &str) -> Result<i64, String> {
-    let stamp = || text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
-    let wrong = || format!("`{text}` is no time; write 2026-03-14T15:30:00Z or seconds since the epoch");
-    text.parse().ok().or_else(stamp).ok_or_else(wrong)
-}
-
-/// Milliseconds since the epoch, for people.
-fn time(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| format!("{at:.0}"))
 }
 
 fn stage(stage: Stage) -> String {

@@ -78,7 +78,13 @@ async fn what_a_crash_left_in_doubt_is_repeated_when_that_does_no_harm() {
     let target = Target::answering(|_| 204);
     let world = World::new(RULES, &target);
     let origin = Origin { topic: "sre".into(), partition: 0, offset: 0, generation: 1 };
-    let intent = Intent { action_type: "tag_incident".into(), request: String::new(), origin, by: "before".into() };
+    let intent = Intent {
+        action_type: "tag_incident".into(),
+        request: String::new(),
+        origin,
+        by: "before".into(),
+        because: Vec::new(),
+    };
     world.left("a/-/5/oozie/tag", vec![Entry::Intent(intent), Entry::Attempt(Attempt { number: 1 })]).await;
     let running = one(&world).await;
     let story = ["INTENT", "ATTEMPT 1", "OUTCOME unknown", "OUTCOME retrying", "ATTEMPT 2", "OUTCOME succeeded"];

@@ -21,7 +21,13 @@ incident_actions:
 /// What a process leaves that was killed while it waited for the answer.
 fn in_flight() -> Vec<Entry> {
     let origin = Origin { topic: "sre".into(), partition: 0, offset: 0, generation: 1 };
-    let intent = Intent { action_type: "webhook".into(), request: String::new(), origin, by: "before".into() };
+    let intent = Intent {
+        action_type: "webhook".into(),
+        request: String::new(),
+        origin,
+        by: "before".into(),
+        because: Vec::new(),
+    };
     vec![Entry::Intent(intent), Entry::Attempt(Attempt { number: 1 })]
 }
 

@@ -162,6 +162,7 @@ impl World {
             incident_limits: incident::Limits::default(),
             observer: Arc::new(()),
             status: Arc::default(),
+            left: kafka_consumer::pipeline::Left::default(),
             name: "test".to_owned(),
             now_ms: wall_clock_ms,
         }
