@@ -100,6 +100,7 @@ impl World {
             format: None,
             consumer_name: None,
             storage_backend: None,
+            action_history_file: None,
             runtime_dir: kafka_consumer::container::RuntimeDir::new(self.folder.path()),
         }
     }

@@ -75,8 +75,10 @@ struct Shared {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service (the default)
+    #[command(after_help = RUN)]
     Run,
     /// Say everything that is wrong with a configuration, each with file, line and column; touches no network
+    #[command(after_help = CHECK)]
     Check {
         /// How to say it
         #[arg(long, value_enum, default_value_t)]
@@ -93,7 +95,27 @@ enum Command {
     Tool(tools::Tool),
 }
 
+const RUN: &str = "\
+Example:
+  kafka_consumer run --config config.yaml --log-level debug
+
+Exit codes:
+  0  stopped as asked
+  1  cannot go on: the last line says why
+  2  the command line or the configuration is wrong";
+
+const CHECK: &str = "\
+Example:
+  kafka_consumer check --config config.yaml
+
+Exit codes:
+  0  the configuration is valid
+  2  it is not, or the command line is wrong";
+
 const DOCTOR: &str = "\
+Example:
+  kafka_consumer doctor --config config.yaml
+
 It ends within 30 s whatever hangs. Exit codes, that of the first layer in which something is wrong:
   0   nothing is wrong
   2   configuration      14  TLS at the brokers      18  group: coordinator, committed offsets

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::service::Options;
-use crate::service::tools::{self, Answer, Form, Look, Replay, Settle};
+use crate::service::tools::{self, Answer, Form, Look, Replay, Scope, Settle};
 
 /// How a tool answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -78,26 +78,67 @@ Exit codes:
         said: Said,
     },
     /// Look at what the ledger says was done, and settle what waits for a person
-    #[command(subcommand)]
+    #[command(subcommand, after_help = HISTORY)]
     History(History),
     /// Look at the records that were no incidents, and try them again
-    #[command(subcommand)]
+    #[command(subcommand, after_help = DEAD_LETTER)]
     DeadLetter(DeadLetter),
     /// Engage the kill switch: a running service starts nothing new until `resume`
-    #[command(after_help = "\
-Example:
-  kafka_consumer pause --config config.yaml --why 'network maintenance until 18:00'
-
-Writes kill_switch_file; it stands over a restart. Pausing one condition or one action is not supported yet.")]
+    #[command(after_help = PAUSE)]
     Pause {
+        #[command(flatten)]
+        what: Paused,
         /// The reason that the service tells
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
     /// Release the kill switch
-    #[command(after_help = "Example:\n  kafka_consumer resume --config config.yaml")]
-    Resume,
+    #[command(after_help = RESUME)]
+    Resume {
+        #[command(flatten)]
+        what: Paused,
+    },
 }
+
+/// Everything, unless a part is named.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Paused {
+    /// Only this condition: its steps are skipped, others go on
+    #[arg(long, value_name = "NAME")]
+    condition: Option<String>,
+    /// Only this action
+    #[arg(long, value_name = "NAME")]
+    action: Option<String>,
+}
+
+impl From<Paused> for Scope {
+    fn from(paused: Paused) -> Self {
+        let condition = paused.condition.map(Scope::Condition);
+        condition.or(paused.action.map(Scope::Action)).unwrap_or(Scope::All)
+    }
+}
+
+const PAUSE: &str = "\
+Writes kill_switch_file, or the file beside it of one condition or action; it stands over a restart.
+
+Example:
+  kafka_consumer pause --config config.yaml --why 'network maintenance until 18:00'
+  kafka_consumer pause --condition oozie_failures --why 'restarts too much' --config config.yaml
+
+Exit codes:
+  0  paused
+  1  the file cannot be written
+  2  the command line or the configuration is wrong, or has no kill_switch_file";
+
+const RESUME: &str = "\
+Example:
+  kafka_consumer resume --config config.yaml
+
+Exit codes:
+  0  resumed, or was not paused
+  1  the file cannot be removed
+  2  the command line or the configuration is wrong, or has no kill_switch_file";
 
 #[derive(Debug, Args)]
 pub(super) struct Filter {
@@ -137,6 +178,33 @@ Exit codes:
   1  a file cannot be read
   2  the command line, the configuration or the candidate rules are wrong
   3  decided, and something differs: the candidate decides otherwise, or something else was done";
+
+const HISTORY: &str = "\
+Example:
+  kafka_consumer history list --outcome held --from 1d --config config.yaml
+
+Exit codes are told by each command's own --help.";
+
+const DEAD_LETTER: &str = "\
+Example:
+  kafka_consumer dead-letter list --config config.yaml
+
+Exit codes are told by each command's own --help.";
+
+const VERIFY: &str = "\
+Example:
+  kafka_consumer history verify march.jsonl
+
+Exit codes:
+  0  it is whole
+  1  it was changed, or cannot be read
+  2  the command line is wrong";
+
+const LETTERS: &str = "\
+Exit codes:
+  0  done
+  1  there is no such file or letter, or it cannot be read
+  2  the command line or the configuration is wrong";
 
 const IMPORT: &str = "\
 An alert counts as dealt with for every episode that began no later than its time_actioned; a later start is a re-fire, and acts.
@@ -188,7 +256,7 @@ pub(super) enum History {
     /// Take over what the predecessor did from its history file, so that a migration repeats nothing
     #[command(after_help = IMPORT)]
     Import {
-        /// Its JSON: alert id to time_actioned, last_action_executed, all_alert_actions_succeeded
+        /// Its JSON: an object with what it recorded under each alert id
         file: PathBuf,
         /// The time zone its times were written in
         #[arg(long, value_name = "OFFSET", default_value = "+00:00", value_parser = tools::offset, allow_hyphen_values = true)]
@@ -197,7 +265,7 @@ pub(super) enum History {
         said: Said,
     },
     /// Check that nothing was changed in an export, nor removed from it: exit code 0, or 1 and what was
-    #[command(after_help = "Example:\n  kafka_consumer history verify march.jsonl")]
+    #[command(after_help = VERIFY)]
     Verify {
         /// The export
         file: PathBuf,
@@ -236,13 +304,13 @@ pub(super) struct How {
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadLetter {
     /// List them: number, time, topic/partition@offset, reason
-    #[command(after_help = "Example:\n  kafka_consumer dead-letter list --config config.yaml")]
+    #[command(after_help = format!("Example:\n  kafka_consumer dead-letter list --config config.yaml\n\n{LETTERS}"))]
     List {
         #[command(flatten)]
         said: Said,
     },
     /// Show one, with its value
-    #[command(after_help = "Example:\n  kafka_consumer dead-letter show 3 --config config.yaml")]
+    #[command(after_help = format!("Example:\n  kafka_consumer dead-letter show 3 --config config.yaml\n\n{LETTERS}"))]
     Show {
         /// Its number in `list`
         number: usize,
@@ -315,7 +383,7 @@ fn answer(tool: Tool, options: &Options, out: &mut dyn std::io::Write) -> Answer
         Tool::DeadLetter(DeadLetter::Redrive { files, out: accepted, said }) => {
             tools::redrive(options, &files, accepted.as_deref(), said.form(), out)
         }
-        Tool::Pause { why } => tools::pause(options, why.as_deref(), out),
-        Tool::Resume => tools::resume(options, out),
+        Tool::Pause { what, why } => tools::pause(options, &what.into(), why.as_deref(), out),
+        Tool::Resume { what } => tools::resume(options, &what.into(), out),
     }
 }

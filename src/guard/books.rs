@@ -323,6 +323,23 @@ impl Books {
         storm.into_iter().chain(circuits).collect()
     }
 
+    /// The target that has used most of a budget, and how much; for a fleet and for concurrent targets how many there are.
+    pub fn used(&self, owner: &str, what: What, now_ms: i64) -> (String, usize) {
+        match what {
+            What::Attempts { within, .. } => {
+                let targets = self.spent.get(owner).into_iter().flat_map(BTreeMap::keys);
+                let used = targets.map(|target| (target.clone(), self.attempts(owner, target, within, now_ms)));
+                used.max_by_key(|(_, count)| *count).unwrap_or_default()
+            }
+            What::Fleet { within, .. } => {
+                let targets = self.spent.get(owner).into_iter().flat_map(BTreeMap::keys);
+                let charged = targets.filter(|target| self.attempts(owner, target, within, now_ms) > 0);
+                (String::new(), charged.count())
+            }
+            What::Concurrent { .. } => (String::new(), self.running.get(owner).map_or(0, BTreeMap::len)),
+        }
+    }
+
     fn attempts(&self, owner: &str, target: &str, within: Duration, now_ms: i64) -> usize {
         let since = now_ms.saturating_sub(millis(within));
         let spent = self.spent.get(owner).and_then(|targets| targets.get(target));

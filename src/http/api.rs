@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
@@ -28,6 +28,8 @@ pub enum Question {
     Incidents,
     /// Actions that run, are held or unknown, with their age.
     Actions,
+    /// Kill switches, budgets, circuits, storm mode.
+    Guards,
     /// What was decided lately; of one incident, when it is named.
     Decisions {
         /// Its id.
@@ -135,6 +137,7 @@ pub(super) fn router(surface: Arc<dyn Surface>) -> Router {
         .route("/api/v1/group", fixed(Question::Group))
         .route("/api/v1/incidents", fixed(Question::Incidents))
         .route("/api/v1/actions", fixed(Question::Actions))
+        .route("/api/v1/guards", fixed(Question::Guards))
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/incidents/{id}", get(one_incident))
         .route("/api/v1/episodes", get(episodes))
@@ -145,16 +148,11 @@ pub(super) fn router(surface: Arc<dyn Surface>) -> Router {
         .with_state(shared)
 }
 
-/// The same off the runtime, for the page.
-pub(super) async fn ask(surface: &Arc<dyn Surface>, question: Question) -> Result<Value, Trouble> {
-    let surface = Arc::clone(surface);
-    let asked = tokio::task::spawn_blocking(move || surface.answer(&question));
-    asked.await.unwrap_or_else(|error| Err(Trouble::NotNow(format!("the look failed: {error}"))))
-}
-
 async fn answer(shared: Shared, question: Question) -> Response {
     let _turn = shared.turn.lock().await;
-    match ask(&shared.surface, question).await {
+    let surface = Arc::clone(&shared.surface);
+    let asked = tokio::task::spawn_blocking(move || surface.answer(&question)).await;
+    match asked.unwrap_or_else(|error| Err(Trouble::NotNow(format!("the look failed: {error}")))) {
         Ok(value) => Json(value).into_response(),
         Err(Trouble::Wrong(why)) => refuse(StatusCode::BAD_REQUEST, &why),
         Err(Trouble::NotNow(why)) => refuse(StatusCode::SERVICE_UNAVAILABLE, &why),

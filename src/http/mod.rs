@@ -5,6 +5,7 @@
 //! here but pause, resume and settle, with a token. HTTP/1.1 only, no TLS: it is bound to localhost unless configured otherwise.
 
 mod api;
+mod ask;
 mod chart;
 mod host;
 mod limits;
@@ -13,7 +14,8 @@ mod routes;
 mod server;
 
 pub use api::{Change, Question, Trouble, Wanted};
+pub use ask::ask;
 pub use chart::{Chart, Series};
-pub use page::{Fact, Row, Status, Table};
+pub use page::{Cell, Fact, Part, Row, Section, Status, Table, Tone};
 pub use routes::{Readiness, Surface};
 pub use server::{BindError, Server};

@@ -95,7 +95,7 @@ mod tests {
         fn readiness(&self) -> Readiness {
             self.0.clone()
         }
-        fn status(&self) -> Status {
+        fn status(&self, _: Option<&str>, _: bool) -> Status {
             Status { title: "kafka_consumer".to_owned(), ..Status::default() }
         }
         fn metrics(&self) -> (String, &'static str) {
@@ -196,6 +196,7 @@ mod tests {
             ("group", "Group"),
             ("incidents", "Incidents"),
             ("actions", "Actions"),
+            ("guards", "Guards"),
             ("decisions?incident=60f1", "Decisions { incident: Some(\\\"60f1\\\") }"),
             ("episodes?outcome=held&from_ms=5", "outcome: Some(\\\"held\\\"), from_ms: Some(5)"),
             ("episode?key=i%2F-%2F5%2Fc%2Fa", "Episode { key: \\\"i/-/5/c/a\\\" }"),

@@ -20,6 +20,7 @@ use crate::pipeline::guard::{Interrupt, LOOKS_EVERY, pass, pause, switched_on, u
 use crate::pipeline::imported;
 use crate::pipeline::observe::Occurrence;
 use crate::pipeline::run::Run;
+use crate::pipeline::shown;
 use crate::plan::Step;
 
 /// How often an incident is asked for that cannot be read, and the pause in between.
@@ -90,9 +91,11 @@ impl Guards {
         });
     }
 
-    /// Shows what is tripped.
+    /// Shows what is tripped, and what of the budgets is used.
     pub(crate) fn show(&self, domain: &Domain) {
-        domain.status.trip(self.books().tripped((domain.now_ms)()));
+        let (now_ms, books) = ((domain.now_ms)(), self.books());
+        domain.status.trip(books.tripped(now_ms));
+        domain.status.spend(shown::budgets(domain, |owner, what| books.used(owner, what, now_ms)));
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

@@ -116,13 +116,21 @@ impl Imported {
                 let story = story(alert, past);
                 Some(if past.finished { Found::Finished(story) } else { Found::Begun(story) })
             }
-            // These ran before the actions of any alert.
-            Stage::Incident => {
+            // These ran before the actions of any alert; and whatever became of it, the incident was given back by then.
+            Stage::Assign | Stage::Incident | Stage::Split | Stage::Unassign => {
                 let context = step.context(1);
                 let (alert, past) = self.of_all(context.incident(), supported, now_ms)?;
                 Some(Found::Finished(story(alert, past)))
             }
-            Stage::AlertFallback(_) | Stage::IncidentFallback => None,
+            Stage::Resolve => {
+                let context = step.context(1);
+                let incident = context.incident();
+                let (alert, past) = self.of_all(incident, supported, now_ms)?;
+                let ids = supported.iter().filter_map(|index| incident.alerts.get(*index)?.id.as_deref());
+                let finished = ids.filter_map(|id| self.alerts.get(id)).all(|past| past.finished);
+                finished.then(|| Found::Finished(story(alert, past)))
+            }
+            Stage::AlertFallback(_) | Stage::IncidentFallback | Stage::Escalation => None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod pressure;
 mod run;
 mod settle;
 mod shadow;
+mod shown;
 mod watch;
 mod work;
 
@@ -45,6 +46,7 @@ pub use crate::pipeline::kafka::KafkaSource;
 pub use crate::pipeline::left::Left;
 use crate::pipeline::observe::Halt;
 pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};
+pub use crate::pipeline::shown::Budget;
 use crate::pipeline::work::Work;
 
 /// How often terminal entries that are old enough are forgotten.

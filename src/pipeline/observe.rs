@@ -9,6 +9,7 @@ use std::time::Duration;
 use kafka_proto::id::{Offset, TopicPartition};
 
 use crate::ledger::{EpisodeKey, Terminal};
+use crate::pipeline::shown::Budget;
 
 /// Something that happened, for counters and histograms.
 #[derive(Clone, Debug)]
@@ -137,6 +138,7 @@ pub struct Status {
     owned: AtomicUsize,
     halts: Mutex<Vec<(Halt, String)>>,
     tripped: Mutex<Vec<String>>,
+    budgets: Mutex<Vec<Budget>>,
 }
 
 /// What keeps actions from starting.
@@ -178,6 +180,15 @@ impl Status {
     /// The guards that are tripped, each in a line: open circuits, storm mode.
     pub fn tripped(&self) -> Vec<String> {
         self.tripped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every budget of the rules with what is used of it.
+    pub fn budgets(&self) -> Vec<Budget> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn spend(&self, budgets: Vec<Budget>) {
+        *self.budgets.lock().unwrap_or_else(PoisonError::into_inner) = budgets;
     }
 
     pub(crate) fn trip(&self, tripped: Vec<String>) {

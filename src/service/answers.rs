@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -11,15 +10,14 @@ use crate::client::{FetchState, PartitionSnapshot, Snapshot};
 use crate::http::{Trouble, Wanted};
 use crate::ledger::{Entry, EpisodeKey, Filter, Ledger, Record, Summary};
 
+use crate::pipeline::wall_clock_ms;
+
+use super::page::ROWS_MAX;
 use super::settlement::{Meanwhile, Settle, settlement};
 use super::surface::Running;
 
-/// Rows of one answer.
-const ROWS_MAX: usize = 100;
 /// Episodes of one page for programs that read them all.
 const PAGE_MAX: usize = 2_000;
-/// How far back "recent" reaches.
-const RECENT: Duration = Duration::from_hours(1);
 
 /// The group and its partitions.
 pub(super) fn group(consumer: &Snapshot) -> Value {
@@ -50,38 +48,27 @@ fn partition(of: &PartitionSnapshot) -> Value {
     })
 }
 
-/// Episodes that nobody has finished with, oldest first. Reads the ledger.
-pub(super) fn open(ledger: &Ledger) -> Result<Value, Trouble> {
+/// What was recorded of one incident, newest first.
+pub(super) fn of_incident(ledger: &Ledger, incident: &str) -> Result<Vec<Summary>, Trouble> {
+    let filter = Filter { incident: Some(incident.to_owned()), ..Filter::default() };
     let mut found = Vec::new();
-    for state in ["attempting", "started", "unknown", "held", "intended"] {
-        let filter = Filter { state: Some(state.to_owned()), ..Filter::default() };
-        collect(ledger, &filter, &mut found)?;
-    }
-    found.sort_by_key(|summary| summary.last_ms);
-    Ok(rows(&found))
-}
-
-/// What was recorded lately, or all of one incident; newest first. Reads the ledger.
-pub(super) fn decisions(ledger: &Ledger, incident: Option<&str>) -> Result<Value, Trouble> {
-    let since = incident.is_none().then(|| now_ms().saturating_sub(millis(RECENT)));
-    let filter = Filter { incident: incident.map(str::to_owned), from_ms: since, ..Filter::default() };
-    let mut found = Vec::new();
-    collect(ledger, &filter, &mut found)?;
-    found.sort_by_key(|summary| std::cmp::Reverse(summary.last_ms));
-    Ok(rows(&found))
-}
-
-/// Keeps the newest: a storm in the ledger must not become one in memory.
-fn collect(ledger: &Ledger, filter: &Filter, found: &mut Vec<Summary>) -> Result<(), Trouble> {
-    let visited = ledger.history(filter, &mut |summary| {
+    let visited = ledger.history(&filter, &mut |summary| {
         found.push(summary);
-        if found.len() >= ROWS_MAX.saturating_mul(4) {
-            found.sort_by_key(|summary| std::cmp::Reverse(summary.last_ms));
-            found.truncate(ROWS_MAX);
-        }
-        ControlFlow::Continue(())
+        if found.len() < PAGE_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    visited.map_err(not_now)
+    visited.map_err(not_now)?;
+    found.sort_by_key(|summary| std::cmp::Reverse(summary.last_ms));
+    Ok(found)
+}
+
+/// The same with every record.
+pub(super) fn stories(ledger: &Ledger, incident: &str) -> Result<Vec<(Summary, Vec<Record>)>, Trouble> {
+    let runtime = Handle::current();
+    let whole = |summary: Summary| {
+        let entries = runtime.block_on(ledger.entries(summary.key.clone())).map_err(not_now)?;
+        Ok((summary, entries))
+    };
+    of_incident(ledger, incident)?.into_iter().take(ROWS_MAX).map(whole).collect()
 }
 
 /// A page of episodes as the ledger has them, in its order, and whether there are more.
@@ -124,7 +111,7 @@ pub(super) fn settle(running: &Running, text: &str, how: &str, who: &str, why: &
     let outcome = settlement(&state, how, who, why, Meanwhile::TheService)
         .map_err(|why| Trouble::NotNow(format!("{key}: {why}")))?;
     let incident = Arc::from(key.incident.as_str());
-    let record = Record { key, at_ms: now_ms(), entry: Entry::Outcome(outcome) };
+    let record = Record { key, at_ms: wall_clock_ms(), entry: Entry::Outcome(outcome) };
     runtime.block_on(running.ledger.append(vec![record])).map_err(not_now)?;
     if how == Settle::Retry {
         // Its next snapshot takes it up, also one that matches nothing any more.
@@ -139,33 +126,4 @@ fn key(text: &str) -> Result<EpisodeKey, Trouble> {
 
 fn not_now(error: impl std::fmt::Display) -> Trouble {
     Trouble::NotNow(error.to_string())
-}
-
-fn rows(found: &[Summary]) -> Value {
-    let now = now_ms();
-    let one = |summary: &Summary| {
-        let (reason, attempts) = (summary.state.reason(), summary.state.attempts());
-        json!({
-            "episode": summary.key.to_string(),
-            "incident": summary.key.incident,
-            "alert": summary.key.alert,
-            "condition": summary.key.condition,
-            "action": summary.key.action,
-            "state": summary.state.name(),
-            "reason": reason,
-            "attempts": attempts,
-            "first_ms": summary.first_ms,
-            "last_ms": summary.last_ms,
-            "age_s": u64::try_from(now.saturating_sub(summary.last_ms).max(0)).unwrap_or(0) / 1000,
-        })
-    };
-    found.iter().take(ROWS_MAX).map(one).collect()
-}
-
-fn now_ms() -> i64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

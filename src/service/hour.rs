@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::http::{Chart, Series};
+use crate::http::{Cell, Chart, Series, Table};
+
+use super::page::{thousands, toned};
 
 /// Minutes that are kept.
 const MINUTES: u64 = 60;
@@ -64,8 +66,27 @@ impl Hour {
         Chart { series: series.into_iter().map(one).collect() }
     }
 
+    /// By condition and outcome, for people.
+    pub(super) fn table(&self) -> Table {
+        let row = |((condition, outcome), count): ((String, &'static str), u64)| {
+            vec![Cell::from(condition), toned(outcome), thousands(count).into()]
+        };
+        Table {
+            caption: None,
+            columns: &["Condition", "Ended", "Incidents"],
+            numbers: &["Incidents"],
+            rows: self.sums().into_iter().map(row).collect(),
+            empty: "",
+        }
+    }
+
     /// By condition and outcome, for programs.
     pub(super) fn answer(&self) -> Value {
+        let one = |((condition, outcome), count)| json!({"condition": condition, "outcome": outcome, "count": count});
+        json!({"minutes": MINUTES, "incidents": self.sums().into_iter().map(one).collect::<Vec<_>>()})
+    }
+
+    fn sums(&self) -> BTreeMap<(String, &'static str), u64> {
         let now = self.minute();
         let mut sums: BTreeMap<(String, &'static str), u64> = BTreeMap::new();
         for (minute, counted) in self.counts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -76,8 +97,7 @@ impl Hour {
                 }
             }
         }
-        let one = |((condition, outcome), count)| json!({"condition": condition, "outcome": outcome, "count": count});
-        json!({"minutes": MINUTES, "incidents": sums.into_iter().map(one).collect::<Vec<_>>()})
+        sums
     }
 }
 

@@ -153,10 +153,10 @@ fn access(config: &Config) -> Access {
 fn facts(config: &Config) -> Vec<Fact> {
     let kafka = &config.kafka;
     vec![
-        Fact { name: "Mode", value: format!("{:?}", config.mode).to_lowercase() },
-        Fact { name: "Brokers", value: kafka.brokers.join(", ") },
-        Fact { name: "Topics", value: kafka.topics.join(", ") },
-        Fact { name: "Group id", value: kafka.group_id.clone() },
+        Fact { name: "Mode", value: format!("{:?}", config.mode).to_lowercase().into() },
+        Fact { name: "Brokers", value: kafka.brokers.join(", ").into() },
+        Fact { name: "Topics", value: kafka.topics.join(", ").into() },
+        Fact { name: "Group id", value: kafka.group_id.clone().into() },
     ]
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod beating;
 mod check;
+mod cloudwatch;
 mod doctor;
 mod exit;
 mod gather;
@@ -14,6 +15,7 @@ mod life;
 mod load;
 mod observe;
 mod options;
+mod page;
 mod predecessor;
 mod settlement;
 mod stop;

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::client::{ConsumerHandle, Snapshot};
+use crate::client::ConsumerHandle;
 use crate::container::Pulse;
-use crate::http::{Change, Fact, Question, Readiness, Status, Surface, Table, Trouble};
+use crate::http::{Cell, Change, Fact, Part, Question, Readiness, Section, Status, Surface, Trouble};
 use crate::ledger::{self, Ledger};
 use crate::pipeline;
 use crate::telemetry::metrics::{self as m, Sample};
@@ -17,7 +17,8 @@ use crate::telemetry::{lines_lost, scrubber};
 
 use super::answers;
 use super::health::{Health, Parts, State, readiness};
-use super::observe::{connection_table, consumer_samples, float, group_facts, partition_table, size};
+use super::observe::{consumer_samples, float, size};
+use super::page::{self, Switch};
 use super::tally::{Tally, status_samples};
 
 /// A poll loop that has not gone round for so long is wedged.
@@ -55,6 +56,8 @@ pub(super) struct Running {
     /// Incidents with something left open.
     pub(super) left: pipeline::Left,
     pub(super) tally: Arc<Tally>,
+    /// The last look into the ledger.
+    pub(super) view: page::Cache,
 }
 
 impl Face {
@@ -123,25 +126,29 @@ impl Surface for Face {
         self.ready()
     }
 
-    fn status(&self) -> Status {
-        let mut facts = vec![Fact { name: "State", value: clean(&self.health.now().to_string()) }];
+    fn status(&self, incident: Option<&str>, disk: bool) -> Status {
+        let now = self.health.now();
         let up = self.started.elapsed().unwrap_or_default();
-        facts.push(Fact { name: "Up", value: format!("{} s", up.as_secs()) });
-        facts.extend(self.facts.iter().cloned());
-        let mut tables = Vec::new();
+        let subtitle = format!("{} · up {} · {now}", env!("CARGO_PKG_VERSION"), page::length(up));
+        let mut status = Status { title: self.title.clone(), subtitle, ..Status::default() };
+        let switches = if disk { Switch::engaged(self.access.kill_switch_file.as_deref()) } else { Vec::new() };
+        status.warnings = switches.iter().map(|on| format!("Paused: {}: {}", on.stops, on.reason)).collect();
         if let Some(running) = self.running.get() {
+            status.warnings.extend(running.pipeline.tripped());
             let consumer = running.consumer.snapshot();
-            facts.extend(group_facts(&consumer).into_iter().map(|fact| Fact { value: clean(&fact.value), ..fact }));
-            facts.push(Fact { name: "Incidents running", value: running.pipeline.running().to_string() });
-            facts.push(Fact { name: "Incidents waiting", value: running.pipeline.waiting().to_string() });
-            facts.extend(running.pipeline.halted().map(|why| Fact { name: "Nothing starts", value: clean(&why) }));
-            let tripped = running.pipeline.tripped();
-            facts.extend(tripped.iter().map(|what| Fact { name: "Guard tripped", value: clean(what) }));
-            facts.push(Fact { name: "Ledger", value: running.ledger.path().display().to_string() });
-            tables = tables_of(&consumer, running);
+            let view = disk.then(|| running.view.look(&running.ledger));
+            let found = incident.map(|incident| found(running, incident, disk));
+            status.tiles = page::tiles(&consumer, running, view.as_ref());
+            status.sections = page::sections(&consumer, running, &switches, view.as_ref(), found);
         }
-        let chart = self.running.get().map(|running| running.tally.hour().chart());
-        Status { title: self.title.clone(), facts, tables, chart }
+        let facts = self.facts.iter().cloned().chain(
+            self.running
+                .get()
+                .map(|running| Fact { name: "Ledger", value: running.ledger.path().display().to_string().into() }),
+        );
+        let parts = vec![Part::Facts(facts.collect())];
+        status.sections.push(Section { id: "configuration", title: "Configuration".to_owned(), folded: false, parts });
+        clean_status(status)
     }
 
     fn metrics(&self) -> (String, &'static str) {
@@ -154,9 +161,15 @@ impl Surface for Face {
             (_, None) => Err(Trouble::NotNow(format!("not yet: {}", self.health.now()))),
             (Question::Group, Some(running)) => Ok(answers::group(&running.consumer.snapshot())),
             (Question::Incidents, Some(running)) => Ok(running.tally.hour().answer()),
-            (Question::Actions, Some(running)) => answers::open(&running.ledger),
-            (Question::Decisions { incident }, Some(running)) => {
-                answers::decisions(&running.ledger, incident.as_deref())
+            (Question::Actions, Some(running)) => looked(running).map(|view| page::rows(&view.open)),
+            (Question::Guards, Some(running)) => {
+                Ok(page::guards_answer(running, &Switch::engaged(self.access.kill_switch_file.as_deref())))
+            }
+            (Question::Decisions { incident: None }, Some(running)) => {
+                looked(running).map(|view| page::rows(&view.recent))
+            }
+            (Question::Decisions { incident: Some(incident) }, Some(running)) => {
+                answers::of_incident(&running.ledger, incident).map(|found| page::rows(&found))
             }
             (Question::Episodes(wanted), Some(running)) => answers::episodes(&running.ledger, wanted),
             (Question::Episode { key }, Some(running)) => answers::episode(&running.ledger, key),
@@ -240,13 +253,47 @@ fn clean_value(value: Value) -> Value {
     }
 }
 
-fn tables_of(consumer: &Snapshot, running: &Running) -> Vec<Table> {
-    let mut partitions = partition_table(consumer);
-    let mut connections = connection_table(consumer);
-    for cell in partitions.rows.iter_mut().chain(&mut connections.rows).flatten() {
-        *cell = clean(cell);
+/// The ledger as the page shows it.
+fn looked(running: &Running) -> Result<page::View, Trouble> {
+    let view = running.view.look(&running.ledger);
+    match view.trouble {
+        Some(why) => Err(Trouble::NotNow(why)),
+        None => Ok(view),
     }
-    vec![partitions, connections, running.tally.incident_table(), running.tally.action_table()]
+}
+
+/// The decisions about one incident.
+fn found(running: &Running, incident: &str, disk: bool) -> Section {
+    let stories =
+        if disk { answers::stories(&running.ledger, incident) } else { Err(Trouble::NotNow(BUSY.to_owned())) };
+    match stories {
+        Ok(stories) => page::story(incident, &stories),
+        Err(Trouble::NotNow(why) | Trouble::Wrong(why)) => Section {
+            id: "decisions",
+            title: format!("Decisions about incident {incident}"),
+            folded: false,
+            parts: vec![Part::Text(why)],
+        },
+    }
+}
+
+const BUSY: &str = "The ledger is being read; load the page again.";
+
+/// Every text on the page.
+fn clean_status(mut status: Status) -> Status {
+    let cell = |cell: &mut Cell| cell.text = clean(&cell.text);
+    status.warnings.iter_mut().for_each(|text| *text = clean(text));
+    status.subtitle = clean(&status.subtitle);
+    status.tiles.iter_mut().for_each(|tile| cell(&mut tile.value));
+    for part in status.sections.iter_mut().flat_map(|section| &mut section.parts) {
+        match part {
+            Part::Table(table) => table.rows.iter_mut().flatten().for_each(cell),
+            Part::Facts(facts) => facts.iter_mut().for_each(|fact| cell(&mut fact.value)),
+            Part::Text(text) | Part::Heading(text) | Part::Lines(text) => *text = clean(text),
+            Part::Chart(_) | Part::Search { .. } => {}
+        }
+    }
+    status
 }
 
 fn ledger_samples(running: &Running) -> Vec<Sample> {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::http::Table;
+use crate::http::{Cell, Table};
 use crate::pipeline::{Observer, Occurrence, Status};
 use crate::telemetry::metrics::{self as m, Distribution, Metric, Sample};
 
 use super::hour::Hour;
 use super::observe::{float, size};
+use super::page::{thousands, toned};
 
 /// Counters and distributions since the start.
 #[derive(Debug, Default)]
@@ -104,20 +105,22 @@ impl Tally {
 
     /// Incidents by condition and how they ended, for the page.
     pub(super) fn incident_table(&self) -> Table {
-        self.table(&m::INCIDENTS, "Incidents since the start", &["Condition", "Ended", "Count"])
+        self.table(&m::INCIDENTS, &["Condition", "Ended", "Count"])
     }
 
     /// Actions by outcome, for the page.
     pub(super) fn action_table(&self) -> Table {
-        self.table(&m::ACTIONS, "Actions since the start", &["Condition", "Action", "Type", "Outcome", "Count"])
+        self.table(&m::ACTIONS, &["Condition", "Action", "Type", "Outcome", "Count"])
     }
 
-    fn table(&self, metric: &Metric, title: &'static str, columns: &'static [&'static str]) -> Table {
+    fn table(&self, metric: &Metric, columns: &'static [&'static str]) -> Table {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_metric = counts.iter().filter(|((name, _), _)| *name == metric.name);
         let row = |((_, labels), count): (&(&'static str, Vec<String>), &Count)| {
-            labels.iter().cloned().chain([count.value.to_string()]).collect()
+            let (last, names) = labels.split_last().map_or(("", &[][..]), |(last, names)| (last.as_str(), names));
+            let names = names.iter().map(|name| Cell::from(name.as_str()));
+            names.chain([toned(last), thousands(count.value).into()]).collect()
         };
-        Table { title, columns, rows: of_metric.map(row).collect(), empty: "none yet" }
+        Table { caption: None, columns, numbers: &["Count"], rows: of_metric.map(row).collect(), empty: "none yet" }
     }
 }

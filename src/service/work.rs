@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::action::{BigPanda, BigPandaSettings, Network};
 use crate::client::{Consumer, Resolver, TlsSettings};
 use crate::config::{self, Config, Mode};
 use crate::container::Pulse;
 use crate::guard::Rules;
-use crate::pipeline::{self, Domain, Drained, Executor, KafkaSource, PipelineError, wall_clock_ms};
+use crate::pipeline::{self, Domain, Drained, Executor, KafkaSource, Observer, PipelineError, wall_clock_ms};
 use crate::transport::{HttpClient, HttpSettings};
 
 use super::beating::Beating;
+use super::cloudwatch::{Both, CloudWatch};
 use super::exit::{Failure, fatal};
 use super::gather::Needs;
 use super::health::{Health, State};
@@ -36,6 +38,8 @@ pub(super) struct Work {
     source: Beating<KafkaSource>,
     domain: Arc<Domain>,
     tally: Arc<Tally>,
+    /// Writes the metrics for `CloudWatch` as long as the work lives.
+    _metrics: Option<AbortOnDropHandle<()>>,
 }
 
 /// How the work came to its end.
@@ -58,6 +62,14 @@ impl Work {
         let consumer = Consumer::builder().configure(|config| *config = settings).build();
         let consumer = consumer.map_err(|error| Failure::WrongConfiguration(format!("kafka: {error}")))?;
         let tally = Arc::new(Tally::default());
+        let cloudwatch = config.cloudwatch.metrics_enabled.then(|| {
+            let consumer = config.kafka.client_id.clone().unwrap_or_else(host_name);
+            Arc::new(CloudWatch::new(&config.cloudwatch.namespace, &consumer))
+        });
+        let observer: Arc<dyn Observer> = match &cloudwatch {
+            Some(cloudwatch) => Arc::new(Both(Arc::clone(&tally), Arc::clone(cloudwatch))),
+            None => tally.clone(),
+        };
         let domain = Domain {
             conditions,
             definitions: actions,
@@ -71,14 +83,15 @@ impl Work {
                 bytes: config.limits.max_record_bytes,
                 ..crate::incident::Limits::default()
             },
-            observer: tally.clone(),
+            observer,
             status: Arc::new(pipeline::Status::default()),
             left: pipeline::Left::default(),
             name,
             now_ms: wall_clock_ms,
         };
         let source = Beating { source: KafkaSource(consumer), pulse };
-        Ok(Self { source, domain: Arc::new(domain), tally })
+        let metrics = cloudwatch.as_ref().map(CloudWatch::start);
+        Ok(Self { source, domain: Arc::new(domain), tally, _metrics: metrics })
     }
 
     /// What others may look at while it runs.
@@ -90,6 +103,7 @@ impl Work {
             pipeline: Arc::clone(&self.domain.status),
             left: self.domain.left.clone(),
             tally: Arc::clone(&self.tally),
+            view: super::page::Cache::default(),
         }
     }
 

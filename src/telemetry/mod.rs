@@ -11,6 +11,7 @@
 //!
 //! Nothing of ours is imported here; others hand over plain values.
 
+pub mod emf;
 mod line;
 mod logs;
 pub mod metrics;

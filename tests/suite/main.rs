@@ -2,13 +2,16 @@
 
 mod architecture;
 mod bad_input;
+mod browser;
 mod cli_checks;
+mod cli_help;
 mod cli_replay;
 mod cli_tools;
 mod client_consumer;
 mod client_group;
 mod client_transport;
 mod container;
+mod dashboards;
 mod doctor;
 mod engine;
 mod example_config;

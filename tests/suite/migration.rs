@@ -14,7 +14,7 @@ use crate::world::settings::{self, Brokers};
 
 const TOPIC: &str = "incidents";
 const GROUP: &str = "migration";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// 2026-03-14T15:00:00Z, half an hour before the predecessor acted.
 const STARTED: i64 = 1_773_500_400;
 const HISTORY: &str = r#"{

@@ -13,7 +13,7 @@ use crate::world::settings::{self, Brokers};
 
 const TOPIC: &str = "incidents";
 const GROUP: &str = "history";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn incident(id: &str, updated_on: i64) -> Record {
     let spec = IncidentSpec { updated_on, ..IncidentSpec::new(id, "oozie", 1_769_755_513) };

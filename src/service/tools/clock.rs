@@ -38,7 +38,7 @@ fn length(text: &str) -> Option<SignedDuration> {
 }
 
 /// Milliseconds since the epoch, for people.
-pub(super) fn time(at_ms: i64) -> String {
+pub(in crate::service) fn time(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| format!("{at:.0}"))
 }
 

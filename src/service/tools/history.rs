@@ -155,7 +155,8 @@ fn write_summary(episode: &Summary, form: Form, out: &mut dyn Write) -> std::io:
     writeln!(out, "{} {state:10} {attempts:3} {} {reason}", time(episode.last_ms), episode.key)
 }
 
-fn detail(entry: &Entry) -> String {
+/// What an entry says beside its name; empty, or after a colon.
+pub(in crate::service) fn detail(entry: &Entry) -> String {
     match entry {
         Entry::Intent(intent) => {
             let origin = &intent.origin;

@@ -18,8 +18,10 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+pub(super) use clock::time;
 pub use clock::{moment, offset};
 pub use explain::explain;
+pub(super) use history::detail;
 pub use history::{Look, export, list, settle, show, verify};
 pub use import::import;
 pub use letters::{letter, letters, redrive};
@@ -27,11 +29,11 @@ pub use pause::{pause, resume};
 pub use replay::{Replay, replay};
 
 pub use super::settlement::Settle;
+pub use crate::guard::switch::Scope;
 
 use super::load::{Loaded, load};
 use super::options::Options;
 use crate::plan::Stage;
-use clock::time;
 
 /// How a tool answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -206,7 +206,10 @@ impl Fired {
 
 /// Whether a step of a plan is begun when all goes well.
 fn is_sure(stage: Stage) -> bool {
-    !matches!(stage, Stage::AlertFallback(_) | Stage::IncidentFallback)
+    match stage {
+        Stage::Assign | Stage::Incident | Stage::Split | Stage::Alert(_) | Stage::Resolve => true,
+        Stage::AlertFallback(_) | Stage::IncidentFallback | Stage::Escalation | Stage::Unassign => false,
+    }
 }
 
 impl Moved {
