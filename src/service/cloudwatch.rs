@@ -31,6 +31,9 @@ const EVERY: Duration = Duration::from_mins(1);
 /// Durations kept until then; beyond it the rest of the minute is not measured, only counted.
 const DURATIONS_MAX: usize = 2_000;
 
+/// The type of action that looks for an outage.
+const OUTAGE_CHECK: &str = "check_outage";
+
 /// Counts of the running minute.
 #[derive(Debug, Default)]
 struct Minute {
@@ -134,10 +137,11 @@ impl Observer for CloudWatch {
             Occurrence::StepEnded { action_type, how, .. } => self.change(|minute| match how {
                 Terminal::Succeeded if is_job(action_type) => add(&mut minute.jobs_succeeded, 1),
                 Terminal::Failed if is_job(action_type) => add(&mut minute.jobs_failed, 1),
+                Terminal::Found if action_type == OUTAGE_CHECK => add(&mut minute.outages, 1),
                 _ => {}
             }),
             Occurrence::IncidentEnded { how, took, .. } => self.change(|minute| match how {
-                IncidentEnd::Succeeded | IncidentEnd::Failed | IncidentEnd::Held => {
+                IncidentEnd::Succeeded | IncidentEnd::Failed | IncidentEnd::Held | IncidentEnd::Found => {
                     add(&mut minute.processed, 1);
                     measure(&mut minute.incidents, took);
                 }

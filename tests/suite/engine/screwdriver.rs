@@ -203,7 +203,13 @@ async fn a_job_is_asked_for_to_its_end_even_if_its_incident_matches_nothing_any_
     let target = service.target();
     let world = world(RULES, &target);
     let origin = Origin { topic: "sre".into(), partition: 0, offset: 0, generation: 1 };
-    let intent = Intent { action_type: "screwdriver".into(), request: String::new(), origin, by: "before".into(), because: Vec::new() };
+    let intent = Intent {
+        action_type: "screwdriver".into(),
+        request: String::new(),
+        origin,
+        by: "before".into(),
+        because: Vec::new(),
+    };
     let left = vec![
         Entry::Intent(intent),
         Entry::Attempt(Attempt { number: 1 }),
