@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use crate::condition::field;
 use crate::condition::operator::Operator;
+use crate::condition::over_time::OverTime;
+use crate::condition::schedule::Schedule;
 use crate::condition::test::{AlertsTest, FieldTest, Quantifier, Test};
-use crate::condition::{ActionRef, Condition, Conditions, Mode};
+use crate::condition::{ActionRef, Condition, Conditions, Mode, OnMissing};
 use crate::guard;
 use crate::incident::{Path, PathError, Scope};
 use crate::yaml::{Entry, Mistake, Mistakes, Node, Reader, join, units};
 
 /// Tests that are no fields, of an incident.
-const INCIDENT_TESTS: [&str; 7] =
-    ["tags", "incident_tags", "alert_conditions", "max_seconds_since_updated", "all", "any", "none"];
+const INCIDENT_TESTS: [&str; 8] =
+    ["tags", "incident_tags", "alert_conditions", "max_seconds_since_updated", "schedule", "all", "any", "none"];
 /// Tests that are no fields, of an alert.
-const ALERT_TESTS: [&str; 5] = ["tags", "incident_tags", "all", "any", "none"];
+const ALERT_TESTS: [&str; 6] = ["tags", "incident_tags", "schedule", "all", "any", "none"];
 
 impl Conditions {
     /// Compiles the list under `path`, noting every mistake. What is returned is for use only when there was none.
@@ -60,6 +62,9 @@ fn condition(node: &Node, path: &str, mistakes: &Mistakes) -> Option<Condition> 
     let mut condition = Condition {
         name: name.clone().unwrap_or_default(),
         mode: reader.choice("mode", &[("live", Mode::Live), ("shadow", Mode::Shadow)]),
+        on_missing: reader
+            .choice("missing", &[("false", OnMissing::False), ("error", OnMissing::Error)])
+            .unwrap_or_default(),
         incident_actions: actions(&reader, "incident_actions"),
         alert_actions: actions(&reader, "alert_actions"),
         incident_fallback_actions: fallback,
@@ -69,6 +74,7 @@ fn condition(node: &Node, path: &str, mistakes: &Mistakes) -> Option<Condition> 
         max_concurrent_alerts: at_least_one(&reader, "max_concurrent_alerts"),
         fail_fast: reader.boolean("fail_fast").unwrap_or(false),
         guards: guard::Own::read(&reader),
+        over_time: OverTime::read(&reader, name.as_deref().unwrap_or_default()),
         at: node.at(),
         test: Test::All(Vec::new()),
         alerts: None,
@@ -85,7 +91,7 @@ fn condition(node: &Node, path: &str, mistakes: &Mistakes) -> Option<Condition> 
     }
     condition.alerts = tests.iter().find_map(|test| match test {
         Test::Alerts(alerts) => Some(alerts.clone()),
-        Test::Field(_) | Test::All(_) | Test::Any(_) | Test::None(_) => None,
+        Test::Field(_) | Test::Schedule(_) | Test::All(_) | Test::Any(_) | Test::None(_) => None,
     });
     condition.test = Test::All(tests);
     name.map(|_| condition)
@@ -134,6 +140,7 @@ impl Compiler<'_> {
             ("all", _) => Some(Test::All(self.list(scope, value, &path)?)),
             ("any", _) => Some(Test::Any(self.list(scope, value, &path)?)),
             ("none", _) => Some(Test::None(self.list(scope, value, &path)?)),
+            ("schedule", _) => Schedule::read(value, &path, self.mistakes).map(|read| Test::Schedule(Box::new(read))),
             ("alert_conditions", Scope::Incident) => self.alerts(value, &path),
             ("max_seconds_since_updated", Scope::Incident) => self.max_age(value, &path),
             (key, _) if key.starts_with("incident.") => self.field(

@@ -50,6 +50,13 @@ impl Evidence {
                 found: cut(subject.get(&field.path).to_string()),
                 children: Vec::new(),
             },
+            Test::Schedule(schedule) => Self {
+                verdict: schedule.judge(subject.now),
+                subject: "schedule".to_owned(),
+                test: schedule.to_string(),
+                found: schedule.found(subject.now),
+                children: Vec::new(),
+            },
             Test::All(tests) => group("all of", tests),
             Test::Any(tests) => group("any of", tests),
             Test::None(tests) => group("none of", tests),
@@ -64,7 +71,7 @@ impl Evidence {
         }
     }
 
-    fn group(verdict: Verdict, name: &str, children: Vec<Evidence>) -> Self {
+    pub(super) fn group(verdict: Verdict, name: &str, children: Vec<Evidence>) -> Self {
         Self { verdict, subject: name.to_owned(), test: String::new(), found: String::new(), children }
     }
 

@@ -31,12 +31,12 @@ struct ByValue {
 }
 
 impl Index {
-    /// Files every condition under one test it requires.
-    pub(super) fn new<'t>(tests: impl ExactSizeIterator<Item = &'t Test>) -> Self {
+    /// Files every condition under one test it requires; without a test here it is always a candidate.
+    pub(super) fn new<'t>(tests: impl ExactSizeIterator<Item = Option<&'t Test>>) -> Self {
         let words = tests.len().div_ceil(64);
         let mut index = Self { words, always: vec![0; words].into(), ..Self::default() };
         for (number, test) in tests.enumerate() {
-            match required(test) {
+            match test.and_then(required) {
                 None => set(&mut index.always, number),
                 Some((scope, tag, values)) => {
                     let filed = match scope {
@@ -138,7 +138,7 @@ fn required(test: &Test) -> Option<(Scope, &str, Vec<&str>)> {
             [only] => required(only),
             _ => None,
         },
-        Test::None(_) => None,
+        Test::None(_) | Test::Schedule(_) => None,
         Test::Alerts(AlertsTest { quantifier, test }) => match quantifier {
             Quantifier::Any | Quantifier::All | Quantifier::ShareAtLeast(1.0..) => required(test),
             Quantifier::AtLeast(wanted) if *wanted > 0 => required(test),

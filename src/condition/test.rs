@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::condition::operator::Operator;
+use crate::condition::schedule::Schedule;
 use crate::condition::verdict::Verdict;
 use crate::incident::{Alert, Found, Incident, Path, Scope};
 
@@ -20,6 +21,8 @@ pub(super) struct Subject<'s, 'a> {
 pub(super) enum Test {
     /// Boxed, because the groups around it are small.
     Field(Box<FieldTest>),
+    /// Of the clock alone.
+    Schedule(Box<Schedule>),
     All(Vec<Test>),
     Any(Vec<Test>),
     None(Vec<Test>),
@@ -73,6 +76,7 @@ impl Test {
     pub(super) fn judge(&self, subject: Subject<'_, '_>) -> Verdict {
         match self {
             Self::Field(field) => field.judge(subject),
+            Self::Schedule(schedule) => schedule.judge(subject.now),
             Self::All(tests) => Verdict::all(tests.iter().map(|test| test.judge(subject))),
             Self::Any(tests) => Verdict::any(tests.iter().map(|test| test.judge(subject))),
             Self::None(tests) => Verdict::any(tests.iter().map(|test| test.judge(subject))).negate(),

@@ -6,8 +6,10 @@ use crate::yaml;
 const NOW: i64 = 1_769_756_000;
 const RECORD: &str = r#"{"incident": {"id": "60f1", "status": "Critical", "active": true, "resolved": false, "updatedOn": 1769755540,
     "snooze": {"snoozed": false}, "environments": ["sre", "dev"], "assignee": null, "count": 7, "ratio": 0.5,
-    "incidentTags": [{"id": "alert_type", "value": "oozie"}, {"id": "priority", "value": ["P2", "P3"]}, {"id": "version", "value": "1.10"}],
-    "alerts": [{"id": "a1", "host": "h1.example", "tags": [{"name": "severity", "value": "critical"}]},
+    "deep": {"er": {"list": [4, {"name": "there"}]}}, "deepThing": "camel",
+    "incidentTags": [{"id": "alert_type", "value": "oozie"}, {"id": "priority", "value": ["P2", "P3"]}, {"id": "version", "value": "1.10"},
+        {"id": "place", "value": "Zürich (A+B)"}],
+    "alerts": [{"id": "a1", "host": "h1.example", "startedOn": 1769755000, "updatedOn": 1769755900, "tags": [{"name": "severity", "value": "critical"}]},
                {"id": "a2", "host": "h2.example", "tags": [{"name": "severity", "value": "warning"}]},
                {"id": "a3", "tags": []}]}}"#;
 
@@ -265,4 +267,187 @@ fn an_index_leaves_out_only_what_could_not_match() {
     }
     let incident = Incident::parse(RECORD.as_bytes()).expect("record");
     assert_eq!(conditions.decide(&incident, NOW).matched.expect("match").index, 200);
+}
+
+/// Each operator on the tag `kind`, once as it is and once without letter case: what holds and what does not.
+#[test]
+fn every_operator_of_text_takes_letter_case_or_leaves_it() {
+    let operators = [
+        ("equals", "oozie", "spark"),
+        ("in", "[spark, oozie]", "[spark, hive]"),
+        ("regex", "'^oo.ie$'", "'^zie'"),
+        ("regex", "oozie", "spark"),
+        ("glob", "'oo*e'", "'s*'"),
+        ("glob", "'{spark,oozi?}'", "'oo?'"),
+        ("contains", "ozi", "ark"),
+        ("starts_with", "oo", "zie"),
+        ("ends_with", "ie", "oo"),
+    ];
+    for (operator, holds, fails) in operators {
+        let test = |wanted: &str, ignore: bool| {
+            format!("tags: {{alert_type: {{{operator}: {wanted}, ignore_case: {ignore}}}}}")
+        };
+        let upper = holds.to_uppercase();
+        check(Verdict::True, &[&test(holds, false), &test(holds, true), &test(&upper, true)]);
+        check(Verdict::False, &[&test(&upper, false), &test(fails, false), &test(fails, true)]);
+    }
+    for (operator, wanted) in [("not_equals", "OOZIE"), ("not_in", "[spark, OOZIE]")] {
+        let test = |ignore: bool| format!("tags: {{alert_type: {{{operator}: {wanted}, ignore_case: {ignore}}}}}");
+        check(Verdict::True, &[&test(false)]);
+        check(Verdict::False, &[&test(true)]);
+    }
+}
+
+#[test]
+fn letter_case_beyond_ascii_is_left_too_and_special_letters_are_no_pattern_outside_regex() {
+    check(
+        Verdict::True,
+        &[
+            "tags: {place: {equals: 'zÜRICH (A+B)', ignore_case: true}}",
+            "tags: {place: {contains: 'RICH (a+', ignore_case: true}}",
+            "tags: {place: {starts_with: 'ZÜ', ignore_case: true}}",
+            "tags: {place: {ends_with: '(a+b)', ignore_case: true}}",
+            "tags: {place: {regex: '^zürich \\(a\\+b\\)$', ignore_case: true}}",
+            "tags: {place: {contains: '(A+B'}}",
+        ],
+    );
+    check(Verdict::False, &["tags: {place: {ends_with: 'A.B)', ignore_case: true}}"]);
+}
+
+#[test]
+fn status_and_severity_are_words_without_letter_case_unless_asked_otherwise() {
+    check(Verdict::True, &["status: cRITICAL", "status: {not_equals: ok}", "status: {contains: CRIT}"]);
+    check(Verdict::False, &["status: {equals: critical, ignore_case: false}", "status: {not_equals: CRITICAL}"]);
+}
+
+#[test]
+fn every_operator_but_exists_says_missing_of_what_is_not_there() {
+    let operators = [
+        "equals: x",
+        "not_equals: x",
+        "in: [x]",
+        "not_in: [x]",
+        "regex: x",
+        "glob: x",
+        "contains: x",
+        "starts_with: x",
+        "ends_with: x",
+        "gt: 1",
+        "gte: 1",
+        "lt: 1",
+        "lte: 1",
+        "older_than: 1h",
+        "newer_than: 1h",
+    ];
+    for operator in operators {
+        check(
+            Verdict::Missing,
+            &[
+                &format!("incident.nothing: {{{operator}}}"),
+                &format!("assignee: {{{operator}}}"),
+                &format!("none: [{{incident.nothing: {{{operator}}}}}]"),
+                &format!("alert_conditions: {{alert.nothing: {{{operator}}}}}"),
+                &format!("alert_conditions: {{quantifier: none, alert.nothing: {{{operator}}}}}"),
+            ],
+        );
+    }
+    check(
+        Verdict::True,
+        &["incident.nothing: {exists: false}", "alert_conditions: {quantifier: all, id: {exists: true}}"],
+    );
+    check(Verdict::False, &["incident.nothing: {exists: true}", "alert_conditions: {alert.nothing: {exists: true}}"]);
+}
+
+#[test]
+fn any_field_of_the_record_is_named_by_its_path() {
+    check(
+        Verdict::True,
+        &[
+            "incident.snooze.snoozed: false",
+            "incident.deep.er.list.1.name: there",
+            "incident.deep.er.list.0: 4",
+            "incident.deepThing: camel",
+            "incident.deep_thing: camel",
+            "incident.alerts: {gte: 3}",
+            "incident.tags.version: 1.10",
+            "alert_conditions: {alert.host: h1.example, alert.tags.severity: critical, incident.deep.er.list.0: {lt: 5}}",
+        ],
+    );
+    check(Verdict::Missing, &["incident.deep.er.list.9: 4", "incident.deep.er.list.0.name: x", "incident.deep.no: 1"]);
+}
+
+#[test]
+fn groups_nest_inside_alert_conditions_and_see_the_incident_too() {
+    check(
+        Verdict::True,
+        &[
+            "alert_conditions: {any: [{host: x}, {all: [{id: a2}, {none: [{incident.count: 8}, {tags: {severity: ok}}]}]}]}",
+        ],
+    );
+    check(Verdict::False, &["alert_conditions: {none: [{id: {starts_with: a}}]}"]);
+}
+
+#[test]
+fn a_share_counts_all_alerts_and_is_certain_only_when_no_unknown_one_could_turn_it() {
+    let share = |percent: &str, tests: &str| {
+        verdict(&format!("alert_conditions: {{quantifier: {{share_at_least: {percent}}}, {tests}}}"))
+    };
+    assert_eq!(share("33%", "id: a1"), Verdict::True);
+    assert_eq!(share("34%", "id: a1"), Verdict::False);
+    assert_eq!(share("66.6", "host: {contains: example}"), Verdict::True);
+    assert_eq!(share("67%", "host: {contains: example}"), Verdict::Missing);
+    assert_eq!(share("100%", "id: {starts_with: a}"), Verdict::True);
+}
+
+#[test]
+fn ages_of_alerts_and_of_the_incident_are_measured_with_the_clock_that_is_given() {
+    check(
+        Verdict::True,
+        &[
+            "alert_conditions: {updated_on: {newer_than: 100s}, started_on: {older_than: 16m}}",
+            "updated_on: {older_than: 459, newer_than: 460}",
+        ],
+    );
+    check(
+        Verdict::False,
+        &["alert_conditions: {id: a1, updated_on: {newer_than: 99s}}", "updated_on: {older_than: 460}"],
+    );
+}
+
+#[test]
+fn a_missing_value_counts_as_false_unless_it_is_an_error_and_the_explanation_says_which() {
+    let decide = |missing: &str| {
+        let (conditions, mistakes) = compile(&format!(
+            "- {{name: first, {missing} tags: {{nothing: x}}, incident_actions: [a]}}\n\
+             - {{name: second, active: true, incident_actions: [a]}}\n"
+        ));
+        assert!(mistakes.is_empty(), "{mistakes}");
+        let incident = Incident::parse(RECORD.as_bytes()).expect("record");
+        let text = conditions.explain(&incident, NOW).to_string();
+        (conditions.decide(&incident, NOW), text)
+    };
+    for missing in ["", "missing: false,"] {
+        let (Decision { matched, undecided, seen: _ }, text) = decide(missing);
+        assert_eq!((matched.map(|found| found.index), undecided), (Some(1), None));
+        assert!(text.contains("first (missing: counts as false)\n"), "{text}");
+    }
+    let (Decision { matched, undecided, seen: _ }, text) = decide("missing: error,");
+    assert!(matched.is_none());
+    assert_eq!(
+        undecided.expect("nobody knows").to_string(),
+        "condition `first` cannot be judged, which is an error by its setting `missing`: \
+         tags.nothing equals \"x\": found missing"
+    );
+    assert!(text.contains("first (missing: an error, so nothing is done)\n"), "{text}");
+    assert!(text.ends_with("matched: none, for `first` cannot be judged\n"), "{text}");
+}
+
+#[test]
+fn where_a_missing_value_is_an_error_a_test_that_fails_still_decides() {
+    let (conditions, _) = compile(
+        "- {name: first, missing: error, active: false, tags: {nothing: x}, incident_actions: [a]}\n\
+         - {name: second, active: true, incident_actions: [a]}\n",
+    );
+    let incident = Incident::parse(RECORD.as_bytes()).expect("record");
+    assert_eq!(conditions.decide(&incident, NOW).matched.map(|found| found.index), Some(1));
 }

@@ -6,9 +6,10 @@ use kafka_proto::id::{LeaderEpoch, Offset};
 use kafka_proto::record::Record;
 use tokio::time::Instant;
 
-use crate::condition::Match;
+use crate::condition::{Decision, Match};
 use crate::dead_letter::DeadLetter;
-use crate::incident::{Incident, ParseError};
+use crate::incident::Incident;
+use crate::ledger::Note;
 use crate::pipeline::feed::{Batch, Right};
 use crate::pipeline::run::Shared;
 
@@ -25,11 +26,14 @@ pub(crate) struct Decided<R> {
     pub(crate) arrived: Instant,
     /// In the order of their offsets.
     pub(crate) open: Vec<Open>,
+    /// What conditions have to remember: on disk before any of this counts.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// A record that is not done yet.
 pub(crate) enum Open {
     Matched(Candidate),
+    /// No incident, or one that a condition must judge and cannot.
     Malformed(DeadLetter),
 }
 
@@ -63,26 +67,28 @@ pub(crate) fn decide<B: Batch>(batch: &B, assignment: u64, shared: &Shared) -> D
         records: 0,
         arrived: Instant::now(),
         open: Vec::new(),
+        notes: Vec::new(),
     };
     let now = shared.domain.now_s();
     batch.each(&mut |record| {
         decided.records += 1;
-        decided.open.extend(judge(&record, batch.right(), shared, now));
+        decided.open.extend(judge(&record, batch.right(), shared, now, &mut decided.notes));
     });
     decided
 }
 
-fn judge<R: Right>(record: &Record<'_>, right: &R, shared: &Shared, now: i64) -> Option<Open> {
+fn judge<R: Right>(record: &Record<'_>, right: &R, shared: &Shared, now: i64, notes: &mut Vec<Note>) -> Option<Open> {
     let value = record.value.unwrap_or_default();
     let incident = match Incident::parse_within(value, &shared.domain.incident_limits) {
         Ok(incident) => incident,
         Err(error) => return Some(Open::Malformed(letter(record, right, &error))),
     };
-    let matched = shared.domain.conditions.decide(&incident, now).matched;
+    let decision = shared.lookback.decide(&shared.domain.conditions, &incident, now, notes);
+    let Decision { matched, undecided, seen: _ } = decision;
     if matched.is_none() {
         shared.newest.unmatched(&incident.id, incident.updated_on);
         if !shared.left.contains(&incident.id) {
-            return None;
+            return undecided.map(|error| Open::Malformed(letter(record, right, &error)));
         }
     }
     let id: Arc<str> = Arc::from(&*incident.id);
@@ -100,14 +106,14 @@ fn judge<R: Right>(record: &Record<'_>, right: &R, shared: &Shared, now: i64) ->
     }))
 }
 
-fn letter<R: Right>(record: &Record<'_>, right: &R, error: &ParseError) -> DeadLetter {
+fn letter<R: Right>(record: &Record<'_>, right: &R, why: &impl std::fmt::Display) -> DeadLetter {
     let partition = right.partition();
     DeadLetter {
         topic: partition.topic.to_string(),
         partition: partition.partition,
         offset: record.offset.get(),
         timestamp_ms: record.timestamp_ms,
-        reason: error.to_string(),
+        reason: why.to_string(),
         key_base64: record.key.map(<[u8]>::to_vec),
         value_base64: record.value.map(<[u8]>::to_vec),
     }

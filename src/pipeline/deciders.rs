@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::pipeline::decide::{Decided, decide};
 use crate::pipeline::feed::Batch;
+use crate::pipeline::lookback::Lookback;
 use crate::pipeline::run::Shared;
 use crate::pipeline::work::News;
 
@@ -98,8 +99,15 @@ async fn work_off<B: Batch>(
     while let Some(ask) = inbox.recv().await {
         let news = match ask {
             Ask::Decide { assignment, batch } => {
-                let decided = decide(&batch, assignment, &shared);
+                let mut decided = decide(&batch, assignment, &shared);
+                // Its memory is free from here on.
+                drop(batch);
                 shared.guards.flush(&shared.domain);
+                if let Err(error) = Lookback::keep(&shared.domain, std::mem::take(&mut decided.notes)).await {
+                    // The ledger is gone, which ends the pipeline; this batch is read again by whoever comes next.
+                    tracing::error!(%error, "what conditions remember could not be recorded");
+                    break;
+                }
                 News::Decided(decided)
             }
             Ask::PassedOver { partition, assignment, to } => News::PassedOver { partition, assignment, to },

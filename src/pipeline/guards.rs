@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 use crate::action::{Network, read_again};
+use crate::condition::Memory;
 use crate::guard::switch::Scope;
 use crate::guard::{Books, Change, Charge, Cleared, Engaged, Facts, Guard, Own, Reading, Refusal, Rules, Then};
 use crate::guard::{check, check_event};
@@ -57,8 +58,8 @@ impl Guards {
         let broken = |error: &dyn std::fmt::Display| PipelineError::Broken(error.to_string());
         let notes = domain.ledger.notes().await.map_err(|error| broken(&error))?;
         // Others keep notes there too.
-        let notes = notes.iter().filter(|(key, _)| !key.starts_with(imported::PREFIX));
-        let notes = notes.map(|(key, value)| (key.as_str(), value.as_str()));
+        let notes = notes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let notes = notes.filter(|(key, _)| !Memory::owns(key) && !key.starts_with(imported::PREFIX));
         let now_ms = (domain.now_ms)();
         let books = Books::load(notes, now_ms).map_err(|error| broken(&error))?;
         for tripped in books.tripped(now_ms) {

@@ -19,6 +19,7 @@ mod kafka;
 mod left;
 mod left_over;
 mod letters;
+mod lookback;
 mod newest;
 mod observe;
 mod order;
@@ -44,10 +45,11 @@ use crate::pipeline::guards::Guards;
 use crate::pipeline::imported::Imported;
 pub use crate::pipeline::kafka::KafkaSource;
 pub use crate::pipeline::left::Left;
+use crate::pipeline::lookback::Lookback;
 use crate::pipeline::observe::Halt;
 pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};
 pub use crate::pipeline::shown::Budget;
-use crate::pipeline::work::Work;
+use crate::pipeline::work::{Remembered, Work};
 
 /// How often terminal entries that are old enough are forgotten.
 const FORGETS_EVERY: Duration = Duration::from_hours(1);
@@ -85,9 +87,11 @@ pub async fn run<S: Source>(
     let left = unfinished(&domain).await?;
     let guards = Guards::load(&domain).await?;
     let imported = Imported::load(&domain).await?;
+    let lookback = Lookback::load(&domain).await?;
     let limits = domain.limits;
     let mut health = domain.ledger.health();
-    let mut work: Work<S> = Work::new(source.control(), Arc::clone(&domain), left, guards, imported);
+    let mut work: Work<S> =
+        Work::new(source.control(), Arc::clone(&domain), Remembered { left, guards, imported, lookback });
     let mut commits = interval(limits.commit_interval.max(Duration::from_millis(10)));
     commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut forgets = interval(FORGETS_EVERY);

@@ -28,6 +28,7 @@ use crate::pipeline::guard::{Interrupt, Passed, pass, pause};
 use crate::pipeline::guards::Guards;
 use crate::pipeline::imported::Imported;
 use crate::pipeline::left::Left;
+use crate::pipeline::lookback::Lookback;
 use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
 use crate::pipeline::order;
@@ -81,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) actions: Semaphore,
     pub(crate) guards: Arc<Guards>,
     pub(crate) imported: Imported,
+    pub(crate) lookback: Lookback,
 }
 
 /// Runs a job to its end. A panic is an [`Interrupt::Broken`]: the record is neither done nor forgotten.
@@ -229,8 +231,9 @@ impl<R: Right> Run<'_, R> {
             Passed::AtOnce => Ok(None),
             Passed::AfterPause => {
                 let incident = step.context(1);
-                let matched = self.domain.conditions.decide(incident.incident(), self.domain.now_s()).matched;
-                if matched.is_some_and(|matched| matched.condition.name == self.job.condition()) {
+                let (conditions, now) = (&self.domain.conditions, self.domain.now_s());
+                let decision = self.shared.lookback.decide_again(conditions, incident.incident(), now);
+                if decision.matched.is_some_and(|matched| matched.condition.name == self.job.condition()) {
                     return Ok(None);
                 }
                 let reason = "after the pause the incident did not match the condition any more".to_owned();
@@ -286,7 +289,8 @@ impl<R: Right> Run<'_, R> {
     fn because(&self, step: &Step) -> Vec<String> {
         let context = step.context(1);
         let matched = self.job.matched.as_ref();
-        matched.map_or_else(Vec::new, |matched| matched.explain(context.incident(), self.domain.now_s()).seen())
+        let explain = |matched| self.shared.lookback.explain(matched, context.incident(), self.domain.now_s()).seen();
+        matched.map_or_else(Vec::new, explain)
     }
 }
 

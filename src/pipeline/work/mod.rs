@@ -25,6 +25,7 @@ use crate::pipeline::guards::Guards;
 use crate::pipeline::imported::Imported;
 use crate::pipeline::left::Left;
 use crate::pipeline::letters;
+use crate::pipeline::lookback::Lookback;
 use crate::pipeline::newest::Newest;
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
 use crate::pipeline::order::Order;
@@ -83,14 +84,17 @@ pub(crate) struct Work<S: Source> {
     tasks: JoinSet<()>,
 }
 
+/// What the ledger tells a pipeline that begins.
+pub(crate) struct Remembered {
+    pub(crate) left: Left,
+    pub(crate) guards: Arc<Guards>,
+    pub(crate) imported: Imported,
+    pub(crate) lookback: Lookback,
+}
+
 impl<S: Source> Work<S> {
-    pub(crate) fn new(
-        control: S::Control,
-        domain: Arc<Domain>,
-        left: Left,
-        guards: Arc<Guards>,
-        imported: Imported,
-    ) -> Self {
+    pub(crate) fn new(control: S::Control, domain: Arc<Domain>, remembered: Remembered) -> Self {
+        let Remembered { left, guards, imported, lookback } = remembered;
         let limits = domain.limits;
         let shared = Arc::new(Shared {
             domain: Arc::clone(&domain),
@@ -99,6 +103,7 @@ impl<S: Source> Work<S> {
             actions: Semaphore::new(limits.max_concurrent_actions.max(1)),
             guards,
             imported,
+            lookback,
         });
         let (tell, hear) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();

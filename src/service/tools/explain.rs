@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::condition::Match;
+use crate::condition::{Match, Memory};
 use crate::incident::Incident;
 use crate::pipeline::wall_clock_ms;
 use crate::plan::Plan;
 
-use super::{Answer, Form, Options, Told, cannot, loaded, read, stage};
+use super::books::Held;
+use super::{Answer, Form, Loaded, Options, Told, cannot, loaded, read, stage};
 
 /// Explains the record in a file (`-`: standard input) at a moment, now when not given, in seconds since the epoch.
 pub fn explain(options: &Options, record: &Path, at: Option<i64>, form: Form, out: &mut dyn Write) -> Answer {
@@ -19,8 +20,9 @@ pub fn explain(options: &Options, record: &Path, at: Option<i64>, form: Form, ou
     let not_one = |error| cannot(format_args!("{} is not an incident: {error}", record.display()));
     let incident = Incident::parse(&bytes).map_err(not_one)?.into_owned();
     let now = at.unwrap_or_else(|| wall_clock_ms().div_euclid(1000));
-    let explanation = rules.conditions.explain(&incident, now);
-    let matched: Option<Match> = rules.conditions.decide(&incident, now).matched;
+    let (memory, unknown) = remembered(&rules, now);
+    let explanation = rules.conditions.explain_with(&incident, now, &memory);
+    let matched: Option<Match> = rules.conditions.decide_with(&incident, now, &memory).matched;
     let id = incident.id.to_string();
     let plan = matched.as_ref().map(|matched| Plan::new(incident, matched, &rules.actions));
     if form.json {
@@ -28,12 +30,17 @@ pub fn explain(options: &Options, record: &Path, at: Option<i64>, form: Form, ou
             "incident": id,
             "at": now,
             "matched": explanation.matched,
+            "undecided": explanation.undecided,
+            "not_remembered": unknown,
             "conditions": explanation.conditions,
             "steps": plan.as_ref().map_or_else(Vec::new, steps),
         });
         writeln!(out, "{told}")?;
     } else {
         write!(out, "{}", painted(&explanation.to_string(), form.colour))?;
+        if let Some(why) = &unknown {
+            writeln!(out, "\nas if nothing had been seen before: {why}")?;
+        }
         if let Some(plan) = &plan {
             writeln!(out, "\nplanned for incident {id}; a fallback is taken only when something before it failed:")?;
             for step in &plan.steps {
@@ -43,6 +50,27 @@ pub fn explain(options: &Options, record: &Path, at: Option<i64>, form: Form, ou
         }
     }
     Ok(if plan.is_some() { Told::Yes } else { Told::Differs })
+}
+
+/// What the conditions remember, or why that is not known.
+fn remembered(rules: &Loaded, now: i64) -> (Memory, Option<String>) {
+    if !rules.conditions.look_back() {
+        return (Memory::default(), None);
+    }
+    let held = Held::open(&rules.config).and_then(|opened| {
+        opened.map_err(|holder| {
+            cannot(format_args!("the ledger {} is held by {holder}", rules.config.storage.path.display()))
+        })
+    });
+    let notes = held.and_then(|held| held.notes());
+    let memory = notes.and_then(|notes| {
+        let notes = notes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        rules.conditions.recall(notes, now).map_err(cannot)
+    });
+    match memory {
+        Ok(memory) => (memory, None),
+        Err(why) => (Memory::default(), Some(why.to_string())),
+    }
 }
 
 fn steps(plan: &Plan) -> Vec<Value> {

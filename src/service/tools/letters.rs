@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::condition::Decision;
 use crate::config::DeadLetter as Setting;
 use crate::dead_letter::{self, DeadLetter};
 use crate::incident::{Incident, Limits};
@@ -81,9 +82,14 @@ pub fn redrive(
                     if let Some((path, sink)) = &mut sink {
                         sink.write_all(&one_line(value)).map_err(|error| failed(path, error))?;
                     }
-                    match rules.conditions.decide(&incident, now).matched {
-                        Some(matched) => ("matches", matched.condition.name.clone()),
-                        None => ("no match", format!("incident {}", incident.id)),
+                    let Decision { matched, undecided, seen: _ } = rules.conditions.decide(&incident, now);
+                    match (matched, undecided) {
+                        (Some(matched), _) => ("matches", matched.condition.name.clone()),
+                        (None, Some(undecided)) => {
+                            told = Told::No;
+                            ("refused", undecided.to_string())
+                        }
+                        (None, None) => ("no match", format!("incident {}", incident.id)),
                     }
                 }
                 Err(error) => {

@@ -5,6 +5,7 @@ mod bigpanda;
 mod books;
 mod flow;
 mod guards;
+mod rules;
 mod screwdriver;
 mod slack;
 mod source;
