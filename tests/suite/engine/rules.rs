@@ -35,7 +35,7 @@ async fn occurrences_are_counted_over_a_kill_and_a_record_that_is_read_again_cou
     running.read(&right, 0, &[a.clone(), b.clone(), a.clone()]);
     running.committed(0, 3).await;
     assert_eq!(paths(&target), [""; 0]);
-    running.read(&right, 3, &[c.clone()]);
+    running.read(&right, 3, std::slice::from_ref(&c));
     running.committed(0, 4).await;
     assert_eq!(paths(&target), ["/c"]);
     running.kill().await;
