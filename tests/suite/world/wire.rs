@@ -22,8 +22,9 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 /// The longest that one answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `NOT_LEADER_OR_FOLLOWER`.
-const NOT_LEADER: i16 = 6;
+/// What a broker answers that metadata names as a leader, before it has heard of it itself: `UNKNOWN_TOPIC_OR_PARTITION`
+/// while the partition is new to it, `NOT_LEADER_OR_FOLLOWER` while only the role is.
+const NOT_LEADER_YET: [i16; 2] = [3, 6];
 
 /// A connection to one node.
 pub(crate) struct Wire {
@@ -83,8 +84,7 @@ impl Wire {
         loop {
             let answer = self.ask(ApiKey::Produce, 9, &request);
             let done = answer.responses.first().and_then(|topic| topic.partition_responses.first()).expect("an answer");
-            // A leader that metadata names already may not know yet that it is one.
-            if done.error_code == NOT_LEADER && Instant::now() < deadline {
+            if NOT_LEADER_YET.contains(&done.error_code) && Instant::now() < deadline {
                 continue;
             }
             assert_eq!(done.error_code, 0, "produce to {topic}-{partition}: {:?}", done.error_message);
