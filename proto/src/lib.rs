@@ -1,8 +1,8 @@
 //! Kafka as arithmetic.
 //!
-//! Record batches, compression, SCRAM, group membership, assignment, fetch sessions, transactions, offset progress,
-//! back-off and error classes. Time and entropy are arguments; there is no socket, clock, randomness, environment or
-//! logging in here, so every behaviour can be replayed.
+//! Record batches, compression, SCRAM, group membership, assignment, fetch sessions, transactions, sequence numbers,
+//! offset progress, back-off and error classes. Time and entropy are arguments; there is no socket, clock, randomness,
+//! environment or logging in here, so every behaviour can be replayed.
 
 pub mod assignor;
 pub mod backoff;
@@ -11,6 +11,7 @@ pub mod compression;
 pub mod error_code;
 pub mod fetch_session;
 pub mod id;
+pub mod idempotence;
 pub mod membership;
 pub mod progress;
 pub mod read_committed;

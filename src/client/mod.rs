@@ -79,6 +79,7 @@
 //! Settings have Kafka's names, with underscores; durations are [`Duration`](std::time::Duration), sizes are bytes,
 //! timestamps are milliseconds since 1970, offsets to commit are the next ones to read.
 
+mod admin;
 mod cluster;
 mod config;
 mod connection;
@@ -91,14 +92,17 @@ mod group;
 mod offsets;
 mod ownership;
 mod probe;
+mod producer;
 mod properties;
 mod queue;
+mod reader;
 mod request;
 mod resolver;
 mod sasl;
 mod snapshot;
 pub(crate) mod tls;
 
+pub use admin::{Admin, AdminError, NewTopic, TopicCreation, TopicDescription};
 pub use cluster::{BrokerConnection, ConnectionState, CoordinatorError, Purpose};
 pub use config::{
     ClientConfig, ClientIdentity, ConfigMistake, HostPort, PasswordError, PasswordSource, SaslMechanism, SaslSettings,
@@ -117,6 +121,7 @@ pub use examine::{Examiner, Login, PartitionView, TlsSession};
 #[cfg(feature = "service")]
 pub(crate) use examine::{addresses_of, shake_hands};
 pub use kafka_proto::assignor::AssignorKind;
+pub use kafka_proto::compression::Codec;
 pub use kafka_proto::error_code::ErrorCode;
 pub use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};
 pub use kafka_proto::membership::FatalCause;
@@ -124,7 +129,9 @@ pub use kafka_proto::record::{Header, Headers, Record};
 pub use offsets::{Commit, CommitError, CommitReport, CommittedOffset, DropCause, DroppedOffset, RejectedOffset};
 pub use ownership::{NotOwned, Ownership};
 pub use probe::{Probe, Reached, probe};
+pub use producer::{Appended, ProduceError, Producer, ProducerBuilder, ProducerConfig, ProducerRecord};
 pub use properties::{AppliedProperties, Properties, PropertiesError, PropertyNote};
+pub use reader::{EndsUnknown, ReadEvent, Reader, ReaderBuilder, StartAt};
 pub use request::{ApiKey, IsolationLevel, Malformed, TopicId, VersionRange};
 pub use resolver::{ResolveError, Resolved, Resolver};
 pub use sasl::SaslError;

@@ -9,6 +9,7 @@ mod cli_replay;
 mod cli_tools;
 mod client_consumer;
 mod client_group;
+mod client_producer;
 mod client_transport;
 mod container;
 mod dashboards;

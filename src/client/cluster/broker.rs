@@ -13,8 +13,8 @@ use crate::client::config::{ClientConfig, HostPort};
 use crate::client::connection::{ConnectError, Connection, Connector, Load};
 
 /// Every purpose, in the order of the slots.
-const PURPOSES: [Purpose; 5] =
-    [Purpose::Control, Purpose::Coordinator, Purpose::Rebalance, Purpose::Heartbeat, Purpose::Fetch];
+const PURPOSES: [Purpose; 6] =
+    [Purpose::Control, Purpose::Coordinator, Purpose::Rebalance, Purpose::Heartbeat, Purpose::Fetch, Purpose::Produce];
 
 /// The way to one broker.
 pub(super) struct BrokerLink {
@@ -181,13 +181,14 @@ impl BrokerLink {
     }
 
     fn slot(&self, purpose: Purpose) -> &Slot {
-        let [control, coordinator, rebalance, heartbeat, fetch] = &self.slots;
+        let [control, coordinator, rebalance, heartbeat, fetch, produce] = &self.slots;
         match purpose {
             Purpose::Control => control,
             Purpose::Coordinator => coordinator,
             Purpose::Rebalance => rebalance,
             Purpose::Heartbeat => heartbeat,
             Purpose::Fetch => fetch,
+            Purpose::Produce => produce,
         }
     }
 }
@@ -231,6 +232,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const fn load_of(purpose: Purpose) -> Load {
     match purpose {
         Purpose::Fetch => Load::Records,
-        Purpose::Control | Purpose::Coordinator | Purpose::Rebalance | Purpose::Heartbeat => Load::Questions,
+        Purpose::Control | Purpose::Coordinator | Purpose::Rebalance | Purpose::Heartbeat | Purpose::Produce => {
+            Load::Questions
+        }
     }
 }

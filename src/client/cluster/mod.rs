@@ -44,6 +44,8 @@ pub enum Purpose {
     Heartbeat,
     /// Long polls for records.
     Fetch,
+    /// Batches to be appended, answered when all replicas in sync have them.
+    Produce,
 }
 
 /// Why no coordinator is known.
@@ -77,8 +79,8 @@ struct Inner {
     connector: Connector,
     bootstrap: Vec<HostPort>,
     metadata: watch::Sender<Arc<Metadata>>,
-    /// Whose metadata is kept.
-    topics: Vec<Arc<str>>,
+    /// Whose metadata is kept. Grows only.
+    topics: Mutex<Vec<Arc<str>>>,
     wanted: Notify,
     refresh_error: Mutex<Option<String>>,
     links: Mutex<BTreeMap<LinkKey, Arc<BrokerLink>>>,
@@ -103,7 +105,7 @@ impl Cluster {
             connector,
             config,
             metadata: watch::Sender::new(Arc::default()),
-            topics,
+            topics: Mutex::new(topics),
             wanted: Notify::new(),
             refresh_error: Mutex::new(None),
             links: Mutex::default(),
@@ -122,6 +124,15 @@ impl Cluster {
     /// What is known now.
     pub(crate) fn current(&self) -> Arc<Metadata> {
         Arc::clone(&self.0.metadata.borrow())
+    }
+
+    /// Keeps the metadata of one more topic.
+    pub(crate) fn follow_topic(&self, topic: &Arc<str>) {
+        let mut topics = lock(&self.0.topics);
+        if !topics.contains(topic) {
+            topics.push(Arc::clone(topic));
+            self.request_refresh();
+        }
     }
 
     /// Asks for fresh metadata soon. Many calls are one refresh; a back-off lies between refreshes.
@@ -171,6 +182,15 @@ impl Cluster {
     /// A control connection to any broker that works; bootstrap servers are the last resort.
     pub(crate) async fn any(&self) -> Result<Connection, ConnectError> {
         self.0.any().await
+    }
+
+    /// The controller where the brokers name one, else any broker: with `KRaft` every broker passes such requests on.
+    pub(crate) async fn controller(&self) -> Result<Connection, ConnectError> {
+        let controller = self.current().controller;
+        match controller {
+            Some(id) if self.current().brokers.contains_key(&id) => self.connect(id, Purpose::Control).await,
+            Some(_) | None => self.any().await,
+        }
     }
 
     /// The broker that coordinates `group`. Another broker is asked each time one answers with an error, because a

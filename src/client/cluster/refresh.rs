@@ -80,8 +80,9 @@ async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
             pace.due = next;
         }
         Ok(answer) => {
+            let asked = lock(&inner.topics).clone();
             inner.change_metadata(|known| {
-                let updated = known.updated(answer, &inner.topics);
+                let updated = known.updated(answer, &asked);
                 inner.adopt_bootstrap(&updated);
                 Some(updated)
             });
@@ -106,7 +107,7 @@ async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
 
 async fn ask(inner: &Arc<Inner>) -> Result<MetadataAnswer, String> {
     let connection = inner.any().await.map_err(|error| error.to_string())?;
-    let question = GetMetadata { topics: Some(inner.topics.clone()) };
+    let question = GetMetadata { topics: Some(lock(&inner.topics).clone()) };
     let answer = connection.request(question, inner.short_deadline()).await;
     answer.map_err(|error| format!("{}: {error}", connection.peer().name))
 }

@@ -44,6 +44,6 @@ pub enum BuildError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Settings(Vec<ConfigMistake>),
     /// There is no tokio runtime around the call.
-    #[error("a consumer is built inside a tokio runtime, and there is none")]
+    #[error("a client is built inside a tokio runtime, and there is none")]
     NoRuntime,
 }

@@ -1,10 +1,12 @@
 //! Puts a consumer together and sets its tasks going: the engine, the committer, the group's thread.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use kafka_proto::backoff::Backoff;
 use kafka_proto::compression::Decompressor;
+use kafka_proto::id::TopicPartition;
 use kafka_proto::membership::MembershipConfig;
 use tokio::sync::{mpsc, watch};
 
@@ -16,15 +18,41 @@ use crate::client::group::{Group, GroupStatus};
 use crate::client::offsets::{CommitJob, Committer, Coordinator, Member};
 use crate::client::ownership::SessionFence;
 use crate::client::queue::{Limits, Queues};
+use crate::client::reader::StartAt;
 
 /// Commits that may wait behind the one that is being sent; further callers wait for their turn.
 const COMMITS_WAITING_MAX: usize = 64;
 
 impl Consumer {
+    /// A member of the group that the settings name.
     pub(super) fn new(config: ConsumerConfig) -> Result<Self, BuildError> {
         config.validate().map_err(BuildError::Settings)?;
+        let start = |config: &ConsumerConfig, cluster: &Cluster, fence: &Arc<SessionFence>| {
+            Group::spawn(membership_config(config), cluster.clone(), Arc::clone(fence))
+        };
+        Self::start(Arc::new(config), BTreeMap::new(), start).map(|(consumer, _)| consumer)
+    }
+
+    /// No member of anything: reads `starts`, each from where it says.
+    pub(crate) fn without_group(
+        config: Arc<ConsumerConfig>,
+        starts: BTreeMap<TopicPartition, StartAt>,
+    ) -> Result<(Self, Cluster), BuildError> {
+        let mut mistakes = config.validate().err().unwrap_or_default();
+        mistakes.retain(|mistake| mistake.setting != "group.id");
+        if !mistakes.is_empty() {
+            return Err(BuildError::Settings(mistakes));
+        }
+        let partitions = starts.keys().cloned().collect();
+        Self::start(config, starts, |_, _, fence| Group::fixed(partitions, fence))
+    }
+
+    fn start(
+        config: Arc<ConsumerConfig>,
+        starts: BTreeMap<TopicPartition, StartAt>,
+        start_group: impl FnOnce(&ConsumerConfig, &Cluster, &Arc<SessionFence>) -> Group,
+    ) -> Result<(Self, Cluster), BuildError> {
         tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let config = Arc::new(config);
         let topics = config.topic_names();
         let cluster = Cluster::new(Arc::new(config.client.clone()), topics).map_err(BuildError::Settings)?;
         let fence = Arc::new(SessionFence::new());
@@ -33,22 +61,23 @@ impl Consumer {
         let (commands, orders) = mpsc::unbounded_channel();
         let (rejections, rejected) = mpsc::unbounded_channel();
         let (member, membership) = watch::channel(None);
-        let group = Group::spawn(membership_config(&config), cluster.clone(), Arc::clone(&fence));
+        let group = start_group(&config, &cluster, &fence);
         let shared = Arc::new(shared(&config, commits, cluster.clone(), fence, group.status()));
         let committer = committer(&config, Arc::clone(&coordinator), membership, rejections, &shared);
         let engine = Engine::new(Parts {
             shared: Arc::clone(&shared),
             config: Arc::clone(&config),
-            cluster,
+            cluster: cluster.clone(),
             group,
             coordinator,
             member,
             commands: orders,
             rejections: rejected,
+            starts,
         });
         tokio::spawn(supervise(engine, committer, jobs, Arc::clone(&shared)));
         let decompressor = Decompressor::new(config.decompressed_batch_max_bytes);
-        Ok(Self { shared, config, commands, decompressor, held: None })
+        Ok((Self { shared, config, commands, decompressor, held: None }, cluster))
     }
 }
 

@@ -79,6 +79,8 @@ pub enum Event {
 pub enum ResetCause {
     /// The group has no committed offset for the partition, or it expired.
     NoCommittedOffset,
+    /// A reader without a group begins where it was told to.
+    Requested,
     /// The partition appeared after the first assignment, so it is read from its start.
     NewPartition,
     /// The position lies below the start of the log: retention or a deletion of records took what was not read yet.

@@ -19,6 +19,7 @@ use crate::client::event::{Event, ResetCause};
 use crate::client::fetcher::digest::Damage;
 use crate::client::ownership::Ownership;
 use crate::client::queue::Item;
+use crate::client::reader::StartAt;
 use crate::client::request::list_offsets::OffsetSpec;
 use crate::client::snapshot::ParkCause;
 
@@ -43,6 +44,8 @@ pub(crate) enum Origin {
     Known,
     /// It appeared later: without a commit it is read from its start, or what was produced before the discovery is lost.
     New,
+    /// There is no group; a reader was told where to begin.
+    Requested(StartAt),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,20 @@ pub(crate) struct Policies {
     pub(crate) retry: Backoff,
 }
 
+/// Whom to ask first: the group's coordinator, the leader, or nobody.
+fn first_stage(origin: Origin) -> Stage {
+    let reset = |spec| Stage::Resetting { from: None, cause: ResetCause::Requested, spec };
+    match origin {
+        Origin::Known | Origin::New => Stage::AwaitingCommitted,
+        Origin::Requested(StartAt::Earliest) => reset(OffsetSpec::Earliest),
+        Origin::Requested(StartAt::Latest) => reset(OffsetSpec::Latest),
+        Origin::Requested(StartAt::TimestampMs(ms)) => reset(OffsetSpec::Timestamp(ms)),
+        Origin::Requested(StartAt::Offset(offset)) => {
+            Stage::Fetching(Position { offset, leader_epoch: LeaderEpoch::UNKNOWN })
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) ownership: Ownership,
@@ -124,7 +141,7 @@ impl Partition {
     pub(crate) fn new(ownership: Ownership, origin: Origin, policies: &Policies) -> Self {
         Self {
             ownership,
-            stage: Stage::AwaitingCommitted,
+            stage: first_stage(origin),
             work: Work::Idle,
             leader: None,
             fetch_bytes: policies.fetch_bytes,

@@ -73,6 +73,28 @@ impl Group {
         Self { inputs, events: told, status: shown }
     }
 
+    /// No group at all: the partitions are assigned once and stay until [`Group::leave`].
+    pub(crate) fn fixed(partitions: Vec<TopicPartition>, fence: &Arc<SessionFence>) -> Self {
+        let (inputs, mut commands) = mpsc::unbounded_channel();
+        let (events, told) = mpsc::channel(EVENTS_MAX);
+        let (_, status) = watch::channel(GroupStatus { state: "NoGroup".to_owned(), ..GroupStatus::default() });
+        let term = fence.term();
+        tokio::spawn(async move {
+            let all = partitions.clone();
+            let generation = Generation::NONE;
+            let assigned = Assigned { added: partitions, all, generation, member_id: Arc::from("") };
+            // The engine may be gone already; then nobody asks for anything either.
+            let _ = events.send(GroupEvent::Assign { assigned, term }).await;
+            while let Some(input) = commands.recv().await {
+                if let Input::Leave { .. } = input {
+                    let _ = events.send(GroupEvent::Left).await;
+                    return;
+                }
+            }
+        });
+        Self { inputs, events: told, status }
+    }
+
     /// The next event; `None` when the thread is gone without a word. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<GroupEvent> {
         self.events.recv().await

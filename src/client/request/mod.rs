@@ -8,9 +8,11 @@
 //! whoever asked, in the state it was in.
 
 pub(crate) mod api_versions;
+pub(crate) mod create_topics;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
+pub(crate) mod init_producer_id;
 pub(crate) mod join_group;
 pub(crate) mod leave_group;
 pub(crate) mod list_offsets;
@@ -18,6 +20,7 @@ pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
 mod reader;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;

@@ -104,6 +104,9 @@ impl Engine {
     }
 
     fn origin(&self, name: &TopicPartition) -> Origin {
+        if let Some(start) = self.starts.get(name) {
+            return Origin::Requested(*start);
+        }
         match &self.baseline {
             Baseline::Set(counts) if counts.get(&name.topic).is_none_or(|count| name.partition >= *count) => {
                 Origin::New

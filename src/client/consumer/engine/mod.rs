@@ -27,6 +27,7 @@ use crate::client::group::Group;
 use crate::client::offsets::{Coordinator, Member};
 use crate::client::ownership::{Ownership, Standing};
 use crate::client::queue::Item;
+use crate::client::reader::StartAt;
 use crate::client::request::TopicId;
 
 use fetches::Fetched;
@@ -71,6 +72,8 @@ pub(crate) struct Engine {
     pub(crate) member: watch::Sender<Option<Member>>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) rejections: mpsc::UnboundedReceiver<(Generation, ErrorCode)>,
+    /// Where to begin, for a reader without a group.
+    starts: BTreeMap<TopicPartition, StartAt>,
     metadata: watch::Receiver<Arc<Metadata>>,
     policies: Policies,
     partitions: BTreeMap<TopicPartition, Partition>,
@@ -93,11 +96,12 @@ pub(crate) struct Parts {
     pub(crate) member: watch::Sender<Option<Member>>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) rejections: mpsc::UnboundedReceiver<(Generation, ErrorCode)>,
+    pub(crate) starts: BTreeMap<TopicPartition, StartAt>,
 }
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { shared, config, cluster, group, coordinator, member, commands, rejections } = parts;
+        let Parts { shared, config, cluster, group, coordinator, member, commands, rejections, starts } = parts;
         let client = &config.client;
         let retry = Backoff::new(client.retry_backoff, client.retry_backoff_max);
         let policies = Policies {
@@ -117,6 +121,7 @@ impl Engine {
             member,
             commands,
             rejections,
+            starts,
             policies,
             partitions: BTreeMap::new(),
             brokers: BTreeMap::new(),
@@ -132,12 +137,7 @@ impl Engine {
     /// Runs until the group is left, the member is refused for good, or the consumer is dropped.
     pub(crate) async fn run(mut self) {
         self.follow_metadata();
-        // While the group is being joined: committed offsets are the first thing to be asked for after it.
-        let coordinator = Arc::clone(&self.coordinator);
-        self.tasks.spawn(async move {
-            coordinator.warm().await;
-            Outcome::Warmed
-        });
+        self.warm_the_coordinator();
         loop {
             let now = Instant::now();
             self.look_at_the_poll_interval(now);
@@ -148,6 +148,18 @@ impl Engine {
             }
         }
         self.let_everything_go(Standing::Lost);
+    }
+
+    /// While the group is being joined: committed offsets are the first thing to be asked for after it. A reader was told
+    /// where to begin and asks nobody.
+    fn warm_the_coordinator(&mut self) {
+        if self.starts.is_empty() {
+            let coordinator = Arc::clone(&self.coordinator);
+            self.tasks.spawn(async move {
+                coordinator.warm().await;
+                Outcome::Warmed
+            });
+        }
     }
 
     async fn step(&mut self, now: Instant) -> Flow {

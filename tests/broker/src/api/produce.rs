@@ -59,5 +59,7 @@ fn append(
         Some(now) => partition.log.append(&stamp_append_time(records, now), epoch),
         None => partition.log.append(records, epoch),
     };
-    offset.map(|offset| (offset, stamped)).map_err(crate::log::AppendError::code)
+    let offset = offset.map_err(crate::log::AppendError::code)?;
+    // A repetition is answered with the time of the append that it repeats.
+    Ok((offset, stamped.and_then(|_| partition.log.timestamp_at(offset))))
 }

@@ -41,7 +41,15 @@ fn create_one(state: &mut State, topic: &CreatableTopic, validate_only: bool) ->
     if validate_only {
         return Ok(Uuid::nil());
     }
-    Ok(state.create_topic(&topic.name, partitions, replication))
+    let id = state.create_topic(&topic.name, partitions, replication);
+    // Of a topic's settings, only whose clock its records go by makes a difference here.
+    let by_append_time = topic.configs.iter().any(|config| {
+        config.name.as_str() == "message.timestamp.type" && config.value.as_deref() == Some("LogAppendTime")
+    });
+    if let Some(created) = state.topics.get_mut(topic.name.as_str()) {
+        created.log_append_time = by_append_time;
+    }
+    Ok(id)
 }
 
 pub(crate) fn delete(call: &Call<'_>, request: &DeleteTopicsRequest) -> DeleteTopicsResponse {

@@ -117,6 +117,11 @@ impl PartitionLog {
         first.ok_or(AppendError::NotABatch)
     }
 
+    /// The largest timestamp of the batch at an offset.
+    pub(crate) fn timestamp_at(&self, offset: i64) -> Option<i64> {
+        self.batches.iter().find(|batch| (batch.base..=batch.last).contains(&offset)).map(|batch| batch.max_timestamp)
+    }
+
     /// Appends one batch exactly as its bytes say, offsets, epoch and checksum included; gaps are allowed.
     pub(crate) fn append_verbatim(&mut self, records: &Bytes) -> Result<i64, AppendError> {
         let mut first = None;
