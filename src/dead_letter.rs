@@ -31,6 +31,9 @@ pub struct DeadLetter {
     /// The value; `None` when the record has none.
     #[serde(with = "base64_bytes")]
     pub value_base64: Option<Vec<u8>>,
+    /// The headers, names and values; only a topic takes them.
+    #[serde(skip)]
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 mod base64_bytes {
@@ -195,6 +198,7 @@ mod tests {
             reason: "not JSON".into(),
             key_base64: None,
             value_base64: Some(b"{\xff".to_vec()),
+            headers: Vec::new(),
         }
     }
 

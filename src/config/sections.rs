@@ -219,10 +219,7 @@ pub(super) fn dead_letter(root: &Reader<'_, '_>, storage: &Storage) -> DeadLette
             reader.wrong("topic", "there is a file already; keep one");
             beside_the_ledger
         }
-        (None, Some(topic)) => {
-            reader.wrong("topic", "a dead letter topic is not supported by this version; use `file`");
-            DeadLetter::Topic(topic)
-        }
+        (None, Some(topic)) => DeadLetter::Topic(topic),
         (None, None) => beside_the_ledger,
     };
     reader.close();

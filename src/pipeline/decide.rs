@@ -116,5 +116,7 @@ fn letter<R: Right>(record: &Record<'_>, right: &R, why: &impl std::fmt::Display
         reason: why.to_string(),
         key_base64: record.key.map(<[u8]>::to_vec),
         value_base64: record.value.map(<[u8]>::to_vec),
+        // A header that does not parse was refused with its batch, by the client.
+        headers: record.headers().flatten().map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec))).collect(),
     }
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::action::{Definitions, Network};
 use crate::condition::{Condition, Conditions, Mode};
-use crate::dead_letter::DeadLetters;
 use crate::guard;
 use crate::incident;
 use crate::ledger::Ledger;
 use crate::pipeline::left::Left;
+use crate::pipeline::letters::Letters;
 use crate::pipeline::observe::{Observer, Status};
 
 /// Everything that decides and acts. Built once by the service.
@@ -24,7 +24,7 @@ pub struct Domain {
     /// Whether anything can be reached at all.
     pub executor: Executor,
     /// Where records go that are no incidents; without it they are logged and passed over.
-    pub dead_letters: Option<DeadLetters>,
+    pub dead_letters: Option<Letters>,
     /// While this file exists nothing starts; its text is the reason.
     pub kill_switch_file: Option<PathBuf>,
     /// What may keep an attempt from being made.

@@ -45,6 +45,7 @@ use crate::pipeline::guards::Guards;
 use crate::pipeline::imported::Imported;
 pub use crate::pipeline::kafka::KafkaSource;
 pub use crate::pipeline::left::Left;
+pub use crate::pipeline::letters::{LetterTopic, Letters};
 use crate::pipeline::lookback::Lookback;
 use crate::pipeline::observe::Halt;
 pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};

@@ -177,6 +177,12 @@ impl Status {
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
+    /// Why dead letters cannot be kept, if so: their partitions are not committed past them.
+    pub fn dead_letters_wait(&self) -> Option<String> {
+        let halts = self.halts.lock().unwrap_or_else(PoisonError::into_inner);
+        halts.iter().find(|(halt, _)| *halt == Halt::DeadLetters).map(|(_, reason)| reason.clone())
+    }
+
     /// The guards that are tripped, each in a line: open circuits, storm mode.
     pub fn tripped(&self) -> Vec<String> {
         self.tripped.lock().unwrap_or_else(PoisonError::into_inner).clone()

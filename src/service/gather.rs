@@ -29,7 +29,8 @@ pub(super) struct Needs {
     pub(super) secrets: Secrets,
     /// The user at the brokers; empty where nobody logs in.
     pub(super) username: String,
-    pub(super) dead_letters: DeadLetters,
+    /// The file, where they go to one.
+    pub(super) dead_letters: Option<DeadLetters>,
     pub(super) ledger: Ledger,
 }
 
@@ -79,18 +80,16 @@ fn fetched(result: Result<Secret, SecretError>) -> Result<Attempt<Secret>, Failu
     }
 }
 
-async fn dead_letters(config: &Config, health: &Health) -> Result<DeadLetters, Failure> {
-    let DeadLetter::File(path) = &config.dead_letter else {
-        return Err(Failure::WrongConfiguration("dead_letter.topic is not supported by this version".to_owned()));
-    };
-    until_done(health, "opening the dead letter file", async || {
+async fn dead_letters(config: &Config, health: &Health) -> Result<Option<DeadLetters>, Failure> {
+    let DeadLetter::File(path) = &config.dead_letter else { return Ok(None) };
+    let opened = until_done(health, "opening the dead letter file", async || {
         let path = path.clone();
         Ok(match off_the_runtime(move || DeadLetters::open(&path)).await? {
             Ok(letters) => Attempt::Done(letters),
             Err(error) => Attempt::Again(error.to_string()),
         })
-    })
-    .await
+    });
+    opened.await.map(Some)
 }
 
 async fn ledger(config: &Config, health: &Health, name: &str) -> Result<Ledger, Failure> {

@@ -109,6 +109,8 @@ pub(super) struct Parts {
     pub(super) ledger: ledger::Health,
     /// Why nothing new is started: the kill switch, dead letters or the ledger.
     pub(super) halted: Option<String>,
+    /// Why dead letters cannot be kept, if so.
+    pub(super) dead_letters_wait: Option<String>,
 }
 
 /// Whether the service does what it is there for. Standing by counts: a rolling update waits for it.
@@ -129,6 +131,8 @@ fn of_parts(parts: &Parts) -> Readiness {
         }
         ledger::Health::Broken { reason } => reasons.push(format!("the ledger is broken: {reason}")),
     }
+    let waiting = parts.dead_letters_wait.as_ref();
+    reasons.extend(waiting.map(|why| format!("dead letters cannot be kept, so nothing is committed past them: {why}")));
     reasons.extend(of_consumer(&parts.consumer));
     if !reasons.is_empty() {
         return Readiness::NotReady(reasons);

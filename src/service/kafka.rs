@@ -1,14 +1,23 @@
 //! The section `kafka` as the client takes it. Pure, but for the password, which is read at every login.
 
+use std::time::Duration;
+
 use kafka_proto::assignor::AssignorKind;
 use tokio::runtime::Handle;
 
 use crate::client::{
-    self, AutoOffsetReset, ClientConfig, ClientIdentity, ConsumerConfig, PasswordError, PasswordSource, SaslSettings,
-    TlsSettings,
+    self, AutoOffsetReset, ClientConfig, ClientIdentity, ConsumerConfig, PasswordError, PasswordSource, ProducerConfig,
+    SaslSettings, TlsSettings,
 };
-use crate::config::{Assignor, IsolationLevel, Kafka, OffsetReset, Sasl, SaslMechanism, Security, SecurityProtocol};
+use crate::config::{
+    Assignor, Config, IsolationLevel, Kafka, OffsetReset, Sasl, SaslMechanism, Security, SecurityProtocol,
+};
 use crate::secret::{SecretText, Secrets};
+
+/// For one call, before `/readyz` says that dead letters wait; the call is repeated.
+const LETTERS_WITHIN: Duration = Duration::from_secs(10);
+/// What a dead letter says about itself, and room for the key and headers of its record.
+const LETTER_EXTRA_BYTES: usize = 1024 * 1024;
 
 /// Everything that the consumer needs. `username` is the resolved user, `host` names this machine.
 pub(super) fn consumer(kafka: &Kafka, secrets: &Secrets, username: &str, host: &str) -> ConsumerConfig {
@@ -37,6 +46,15 @@ pub(super) fn consumer(kafka: &Kafka, secrets: &Secrets, username: &str, host: &
     consumer.max_partition_fetch_bytes = size(kafka.max_partition_fetch_bytes);
     consumer.fetch_max_wait = kafka.fetch_max_wait;
     consumer
+}
+
+/// What appends dead letters. Each is at most `record_bytes` and what it says about itself.
+pub(super) fn letters(config: &Config, secrets: &Secrets, username: &str, host: &str) -> ProducerConfig {
+    let mut producer = ProducerConfig::new(client(&config.kafka, secrets, username, host));
+    producer.delivery_timeout = LETTERS_WITHIN;
+    producer.max_request_size = config.limits.max_record_bytes.saturating_mul(2).saturating_add(LETTER_EXTRA_BYTES);
+    producer.buffer_memory = producer.buffer_memory.max(producer.max_request_size);
+    producer
 }
 
 fn client(kafka: &Kafka, secrets: &Secrets, username: &str, host: &str) -> ClientConfig {

@@ -77,6 +77,7 @@ impl Face {
             consumer: running.consumer.snapshot(),
             ledger: running.ledger_health.borrow().clone(),
             halted: running.pipeline.halted(),
+            dead_letters_wait: running.pipeline.dead_letters_wait(),
         })
     }
 

@@ -7,11 +7,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::action::{BigPanda, BigPandaSettings, Network};
-use crate::client::{Consumer, Resolver, TlsSettings};
-use crate::config::{self, Config, Mode};
+use crate::client::{Consumer, Producer, Resolver, TlsSettings};
+use crate::config::{self, Config, DeadLetter, Mode};
 use crate::container::Pulse;
 use crate::guard::Rules;
-use crate::pipeline::{self, Domain, Drained, Executor, KafkaSource, Observer, PipelineError, wall_clock_ms};
+use crate::pipeline::{
+    self, Domain, Drained, Executor, KafkaSource, LetterTopic, Letters, Observer, PipelineError, wall_clock_ms,
+};
 use crate::transport::{HttpClient, HttpSettings};
 
 use super::beating::Beating;
@@ -61,6 +63,7 @@ impl Work {
         let settings = kafka::consumer(&config.kafka, &needs.secrets, &needs.username, &host_name());
         let consumer = Consumer::builder().configure(|config| *config = settings).build();
         let consumer = consumer.map_err(|error| Failure::WrongConfiguration(format!("kafka: {error}")))?;
+        let dead_letters = letters(&config, &needs)?;
         let tally = Arc::new(Tally::default());
         let cloudwatch = config.cloudwatch.metrics_enabled.then(|| {
             let consumer = config.kafka.client_id.clone().unwrap_or_else(host_name);
@@ -75,7 +78,7 @@ impl Work {
             definitions: actions,
             ledger: needs.ledger,
             executor: executor(&config, &needs.secrets)?,
-            dead_letters: Some(needs.dead_letters),
+            dead_letters,
             kill_switch_file: config.kill_switch_file.clone(),
             guards: guards(&config),
             limits: limits(&config),
@@ -156,6 +159,16 @@ fn outcome(end: End, why: Option<Why>) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn letters(config: &Config, needs: &Needs) -> Result<Option<Letters>, Failure> {
+    let DeadLetter::Topic(topic) = &config.dead_letter else {
+        return Ok(needs.dead_letters.clone().map(Letters::File));
+    };
+    let settings = kafka::letters(config, &needs.secrets, &needs.username, &host_name());
+    let producer = Producer::builder().configure(|config| *config = settings).build();
+    let producer = producer.map_err(|error| Failure::WrongConfiguration(format!("dead_letter.topic: {error}")))?;
+    Ok(Some(Letters::Topic(LetterTopic::new(producer, topic))))
 }
 
 fn limits(config: &Config) -> pipeline::Limits {

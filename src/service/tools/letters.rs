@@ -129,6 +129,10 @@ fn of(file: &Path) -> Result<Vec<DeadLetter>, Refused> {
 fn configured(options: &Options) -> Result<PathBuf, Refused> {
     match loaded(options)?.config.dead_letter {
         Setting::File(path) => Ok(path),
-        Setting::Topic(topic) => Err(cannot(format_args!("dead letters go to the topic {topic}, not to a file"))),
+        Setting::Topic(topic) => Err(cannot(format_args!(
+            "dead letters go to the topic {topic}, not to a file; these tools do not touch Kafka. Read it with \
+             kafka-console-consumer.sh --topic {topic} --from-beginning --property print.headers=true \
+             (topic, partition, offset, timestamp_ms and reason are headers), or name files of letters to redrive"
+        ))),
     }
 }

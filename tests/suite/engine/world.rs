@@ -11,7 +11,9 @@ use kafka_consumer::dead_letter::DeadLetters;
 use kafka_consumer::guard::Rules;
 use kafka_consumer::incident;
 use kafka_consumer::ledger::{Entry, EpisodeKey, Ledger, Record, State};
-use kafka_consumer::pipeline::{Domain, Drained, Executor, Feed, Limits, PipelineError, Status, run, wall_clock_ms};
+use kafka_consumer::pipeline::{
+    Domain, Drained, Executor, Feed, Letters, Limits, PipelineError, Status, run, wall_clock_ms,
+};
 use kafka_consumer::secret::{Provider, SecretText, Secrets};
 use kafka_consumer::transport::{HttpClient, HttpSettings};
 use kafka_consumer::yaml::{Mistakes, Reader, parse};
@@ -155,7 +157,7 @@ impl World {
             } else {
                 Executor::Live(Network::new(http, Secrets::new(secrets), Some(bigpanda)))
             },
-            dead_letters: Some(DeadLetters::open(&self.path("dead.jsonl")).expect("opens")),
+            dead_letters: Some(Letters::File(DeadLetters::open(&self.path("dead.jsonl")).expect("opens"))),
             kill_switch_file: Some(self.path("PAUSED")),
             guards,
             limits: self.limits,
