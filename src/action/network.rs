@@ -34,7 +34,8 @@ struct Inner {
     http: HttpClient,
     providers: Providers,
     bigpanda: Option<BigPanda>,
-    kept: Mutex<BTreeMap<String, (Instant, Secret)>>,
+    /// With the time of fetching. One that is not to be used any more has none, and stays for the sake of scrubbing.
+    kept: Mutex<BTreeMap<String, (Option<Instant>, Secret)>>,
 }
 
 /// A secret could not be fetched, so nothing was sent.
@@ -80,7 +81,9 @@ impl Network {
     pub fn forget_secrets<'n>(&self, names: impl Iterator<Item = &'n str>) {
         let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
-            kept.remove(name);
+            if let Some((at, _)) = kept.get_mut(name) {
+                *at = None;
+            }
         }
     }
 
@@ -115,13 +118,14 @@ impl Network {
 
     fn kept(&self, name: &str) -> Option<Secret> {
         let kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(name).filter(|(at, _)| at.elapsed() < SECRET_KEPT).map(|(_, secret)| secret.clone())
+        let fresh = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < SECRET_KEPT);
+        kept.get(name).filter(|(at, _)| fresh(at)).map(|(_, secret)| secret.clone())
     }
 
     async fn fetch(&self, name: &str) -> Result<Secret, SecretError> {
         let secret = self.inner.providers.resolve(name).await?;
         let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert(name.to_owned(), (Instant::now(), secret.clone()));
+        kept.insert(name.to_owned(), (Some(Instant::now()), secret.clone()));
         Ok(secret)
     }
 }

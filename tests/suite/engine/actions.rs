@@ -108,3 +108,14 @@ async fn an_ipv6_address_is_never_dialled() {
     let state = running.state(KEY).await;
     assert!(reason(&state).contains("IPv4 only"), "{}", reason(&state));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_a_target_refuses_and_quotes_is_not_shown() {
+    let target = Target::replying(|_| (401, "no such key: hunter22".to_owned()));
+    let rules = RULES.replace("timeout: 2s", r#"timeout: 2s, headers: {Authorization: "Bearer $secret:token"}"#);
+    let world = World::new(&rules, &target);
+    world.secret("token", "hunter22");
+    let running = one(&world).await;
+    assert_eq!(target.calls()[0].header("authorization"), Some("Bearer hunter22"));
+    assert_eq!(reason(&running.state(KEY).await), "HTTP 401: no such key: ***");
+}
