@@ -52,11 +52,12 @@ pub(crate) enum Endpoint {
     Tags,
     Split,
     Incidents,
+    Search,
 }
 
 impl Endpoint {
     /// In the order of their declaration.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Comments,
         Self::Activities,
         Self::Resolve,
@@ -65,6 +66,7 @@ impl Endpoint {
         Self::Tags,
         Self::Split,
         Self::Incidents,
+        Self::Search,
     ];
 
     /// What follows the incident's id in the address.
@@ -77,7 +79,7 @@ impl Endpoint {
             Self::Snooze => Some("snooze"),
             Self::Tags => Some("tags"),
             Self::Split => Some("split"),
-            Self::Incidents => None,
+            Self::Incidents | Self::Search => None,
         }
     }
 }
@@ -139,6 +141,17 @@ impl BigPanda {
         let path = ["resources", "v2.0", "incidents", incident, "activities"];
         let query = [("page", page.to_string()), ("per_page", per_page.to_string())];
         self.request(network, Method::GET, &path, &query, None, timeout).await
+    }
+
+    /// GET of a search among the incidents of the environment.
+    pub(crate) async fn search(
+        &self,
+        network: &Network,
+        query: &[(&str, String)],
+        timeout: Duration,
+    ) -> Result<Request, String> {
+        let path = ["resources", "v2.0", "environments", self.settings.environment_id.as_str(), "incidents"];
+        self.request(network, Method::GET, &path, query, None, timeout).await
     }
 
     /// Fetches the API key anew at its next use.

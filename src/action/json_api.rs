@@ -86,6 +86,15 @@ pub(crate) fn base_url(reader: &Reader<'_, '_>, key: &str, unless_given: Option<
     })
 }
 
+/// A JSON pointer (RFC 6901) under a key: where in an answer something stands.
+pub(crate) fn pointer(reader: &Reader<'_, '_>, key: &str) -> Option<String> {
+    let wanted = "a JSON pointer, such as /data/0/id (or \"\" for the whole answer)";
+    reader.read(key, wanted, |node| {
+        let text = node.text()?;
+        (text.is_empty() || text.starts_with('/')).then(|| text.to_owned())
+    })
+}
+
 /// The name of a secret under a key, bare or as `$secret:NAME`.
 pub(crate) fn secret_name(reader: &Reader<'_, '_>, key: &str) -> Option<String> {
     let name = reader.required_string(key)?;

@@ -7,6 +7,7 @@
 //! The [`Network`] is the only way out. Where there is none (shadow mode), nothing here can reach anything.
 
 mod bigpanda;
+mod check;
 mod comment;
 mod definition;
 mod fresh;
@@ -262,14 +263,14 @@ pub(crate) const TYPES: [(&str, Known); 20] = [
     ("comment_on_incident", Known::Type(comment::read)),
     ("alert_slack", Known::Type(slack::read)),
     ("awx", Known::NotYet),
-    ("check_alert_volume", Known::NotYet),
-    ("check_outage", Known::NotYet),
+    ("check_alert_volume", Known::Type(check::alert_volume::read)),
+    ("check_outage", Known::Type(check::outage::read)),
     ("check_service_now_changes", Known::NotYet),
     ("incident_slack", Known::Type(slack::read)),
     ("k8s_job", Known::NotYet),
     ("ops_escalation", Known::NotYet),
     ("rootly_escalation", Known::NotYet),
-    ("scan_big_panda", Known::NotYet),
+    ("scan_big_panda", Known::Type(check::big_panda::read)),
     ("scan_rootly_alerts", Known::NotYet),
     ("scan_service_now_ops", Known::NotYet),
     ("screwdriver", Known::Type(screwdriver::read)),

@@ -3,6 +3,7 @@
 mod actions;
 mod bigpanda;
 mod books;
+mod checks;
 mod flow;
 mod guards;
 mod rules;
