@@ -16,6 +16,7 @@ mod incident_call;
 mod json_api;
 mod network;
 mod rate;
+mod rootly;
 mod screwdriver;
 mod slack;
 mod verdict;
@@ -265,14 +266,14 @@ pub(crate) const TYPES: [(&str, Known); 20] = [
     ("awx", Known::NotYet),
     ("check_alert_volume", Known::Type(check::alert_volume::read)),
     ("check_outage", Known::Type(check::outage::read)),
-    ("check_service_now_changes", Known::NotYet),
+    ("check_service_now_changes", Known::Type(check::service_now::read_changes)),
     ("incident_slack", Known::Type(slack::read)),
     ("k8s_job", Known::NotYet),
     ("ops_escalation", Known::NotYet),
     ("rootly_escalation", Known::NotYet),
     ("scan_big_panda", Known::Type(check::big_panda::read)),
-    ("scan_rootly_alerts", Known::NotYet),
-    ("scan_service_now_ops", Known::NotYet),
+    ("scan_rootly_alerts", Known::Type(check::rootly::read)),
+    ("scan_service_now_ops", Known::Type(check::service_now::read_ops)),
     ("screwdriver", Known::Type(screwdriver::read)),
     ("screwdriver_async", Known::Type(screwdriver::read_async)),
     ("screwdriver_batch", Known::Type(screwdriver::read_batch)),

@@ -47,6 +47,8 @@ pub enum Escape {
     Url,
     /// As plain text in a message of Slack, so that no value can mention a channel or hide a link.
     Slack,
+    /// As one value in an encoded query of ServiceNow: it adds no condition, and none that would be run as a script is taken.
+    ServiceNow,
 }
 
 /// A template, checked and compiled once. Cheap to clone.

@@ -41,6 +41,12 @@ fn write_value(out: &mut Output<'_>, escape: Escape, value: &Jinja) -> Result<()
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.write_char(char::from(byte)),
             _ => write!(out, "%{byte:02X}"),
         }),
+        // Wherever it stands in the value: the template may put nothing before it.
+        Escape::ServiceNow if text.to_ascii_lowercase().contains("javascript:") => {
+            let what = "a value with `javascript:` in it, which ServiceNow would run as a script";
+            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, what));
+        }
+        Escape::ServiceNow => out.write_str(&text.replace('^', "^^")),
         Escape::Slack => out.write_str(&text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")),
     };
     written.map_err(minijinja::Error::from)

@@ -6,7 +6,9 @@
 pub(crate) mod alert_volume;
 pub(crate) mod big_panda;
 pub(crate) mod outage;
+pub(crate) mod rootly;
 mod search;
+pub(crate) mod service_now;
 
 use serde_json::Value;
 

@@ -201,3 +201,96 @@ async fn an_outage_that_cannot_be_looked_for_stops_remediation_and_no_secret_is_
         assert_eq!((did(&target, "fix"), did(&target, "tell")), (0, 1));
     }
 }
+
+const CHANGES: &str = r"type: check_service_now_changes, instance_url: TARGET, username: kc, auth_secret: now,
+    query: 'state=-1^cmdb_ci.name={{alert_type}}'";
+const CHANGES_ASKED: &str = "GET /api/now/table/change_request";
+
+/// A world in which the secret `now` is known.
+fn knowing(check: &str, target: &Target) -> World {
+    let world = World::new(&rules(check), target);
+    world.secret("now", "hunter22");
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_under_way_ends_the_flow_with_its_number() {
+    for (result, how, why) in [
+        (
+            json!([{"sys_id": "1", "number": "CHG0030001", "short_description": "patch"}]),
+            Terminal::Found,
+            "1 records of change_request match: CHG0030001 (patch)",
+        ),
+        (json!([]), Terminal::Succeeded, "0 records of change_request match, fewer than 1"),
+    ] {
+        let target = Target::serving(move |_| Reply::json(200, json!({ "result": result })));
+        let running = one(&knowing(CHANGES, &target)).await;
+        assert_eq!(ended(&running).await, (Some(how), why.to_owned()));
+        let asked = target.calls_of(CHANGES_ASKED);
+        assert_eq!(asked.len(), 1);
+        let query =
+            "?sysparm_query=state%3D-1%5Ecmdb_ci.name%3Doozie&sysparm_fields=sys_id%2Cnumber%2Cshort_description&";
+        assert!(asked[0].path.contains(query), "{}", asked[0].path);
+        // kc:hunter22
+        assert_eq!(asked[0].header("authorization"), Some("Basic a2M6aHVudGVyMjI="));
+        assert_eq!(did(&target, "fix"), usize::from(how == Terminal::Succeeded));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_are_looked_for_among_incidents_with_a_token() {
+    let check = "type: scan_service_now_ops, instance_url: TARGET, auth_secret: now, query: active=true, at_least: 2";
+    let target = Target::serving(|_| Reply::json(200, json!({"result": [{"number": "INC1"}, {"number": "INC2"}]})));
+    let running = one(&knowing(check, &target)).await;
+    assert_eq!(ended(&running).await, (Some(Terminal::Found), "2 records of incident match: INC1, INC2".to_owned()));
+    assert_eq!(target.calls_of("GET /api/now/table/incident")[0].header("authorization"), Some("Bearer hunter22"));
+}
+
+const ALERTS: &str = r#"type: scan_rootly_alerts, api_url: TARGET, auth_secret: now, within: 1h,
+    filters: {status: triggered, labels: "type:{{alert_type}}"}"#;
+const ALERTS_ASKED: &str = "GET /v1/alerts";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_of_rootly_that_match_end_the_flow() {
+    for (data, how, why) in [
+        (
+            json!([{"id": "9d1", "type": "alerts", "attributes": {"short_id": "A7", "summary": "disk full"}}]),
+            Terminal::Found,
+            "1 alerts of Rootly match: A7 (disk full)",
+        ),
+        (json!([]), Terminal::Succeeded, "0 alerts of Rootly match, fewer than 1"),
+    ] {
+        let target = Target::serving(move |_| Reply::json(200, json!({ "data": data })));
+        let running = one(&knowing(ALERTS, &target)).await;
+        assert_eq!(ended(&running).await, (Some(how), why.to_owned()));
+        let asked = target.calls_of(ALERTS_ASKED);
+        assert_eq!(asked.len(), 1);
+        let query = "?filter%5Bstatus%5D=triggered&filter%5Blabels%5D=type%3Aoozie&filter%5Bstarted_at%5D%5Bgte%5D=";
+        assert!(asked[0].path.contains(query), "{}", asked[0].path);
+        assert_eq!(asked[0].header("authorization"), Some("Bearer hunter22"));
+        assert_eq!(asked[0].header("accept"), Some("application/vnd.api+json"));
+        assert_eq!(did(&target, "fix"), usize::from(how == Terminal::Succeeded));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_alerts_that_cannot_be_read_stop_remediation() {
+    let replies = [
+        (Reply::json(401, json!({"error": {"message": "hunter22 is no user"}})), 1),
+        (Reply::json(429, json!({})).with("Retry-After", "0"), 3),
+        (Reply::json(200, json!({"status": "failure"})), 3),
+        (Reply::json(200, json!({})).after(Duration::from_millis(500)), 3),
+    ];
+    for (check, line) in [(CHANGES, CHANGES_ASKED), (ALERTS, ALERTS_ASKED)] {
+        for (reply, attempts) in replies.clone() {
+            let target =
+                Target::serving(move |call| if call.method == "GET" { reply.clone() } else { Reply::new(204, "") });
+            let running = one(&knowing(check, &target)).await;
+            let (how, why) = ended(&running).await;
+            assert_eq!(how, Some(Terminal::Failed), "{why}");
+            assert!(!why.contains("hunter22"), "{why}");
+            assert_eq!(target.calls_of(line).len(), attempts, "{why}");
+            assert_eq!((did(&target, "fix"), did(&target, "tell")), (0, 1), "{why}");
+        }
+    }
+}
