@@ -10,6 +10,8 @@ pub mod action;
 #[cfg(feature = "service")]
 pub mod certificate;
 #[cfg(feature = "service")]
+pub mod ckms;
+#[cfg(feature = "service")]
 pub mod cli;
 #[cfg(feature = "service")]
 pub mod condition;

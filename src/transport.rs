@@ -14,7 +14,9 @@ use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
-use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::client::{ResolvesClientCert, Resumption};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{ClientConfig, SignatureScheme};
 
 use crate::client::tls::Tls;
 use crate::client::{Resolver, TlsError, TlsSettings};
@@ -140,17 +142,38 @@ pub struct HttpClient {
     inner: Arc<Inner>,
 }
 
+/// Gives the certificate to show to servers that ask for one, as it is now; `None`: there is none yet. Asked before
+/// every request, so it must not wait.
+pub type Identity = Arc<dyn Fn() -> Option<Arc<CertifiedKey>> + Send + Sync>;
+
 struct Inner {
     resolver: Resolver,
     tls: Tls,
+    identity: Option<Identity>,
     settings: HttpSettings,
     built: Mutex<Built>,
 }
 
-/// The library's client and the TLS configuration it was made with: when certificates change, so do the connections.
+/// The library's client, the TLS configuration and the certificate it was made with. When one of these changes a new client
+/// takes the place of the old: requests under way end on their connections, idle connections are dropped.
 struct Built {
     config: Arc<ClientConfig>,
+    shown: Option<Arc<CertifiedKey>>,
     client: Client,
+}
+
+/// Shows one certificate, whatever the server's authorities.
+#[derive(Debug)]
+struct Showing(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Showing {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for HttpClient {
@@ -178,19 +201,41 @@ impl Resolve for Names {
 impl HttpClient {
     /// A client that resolves with `resolver` and trusts the web's authorities and those of `tls`.
     pub fn new(resolver: Resolver, tls: TlsSettings, settings: HttpSettings) -> Result<Self, BuildError> {
+        Self::build(resolver, tls, settings, None)
+    }
+
+    /// The same, which shows a certificate to servers that ask for one. A changed certificate is shown from the next request on.
+    pub fn with_identity(
+        resolver: Resolver,
+        tls: TlsSettings,
+        settings: HttpSettings,
+        identity: Identity,
+    ) -> Result<Self, BuildError> {
+        Self::build(resolver, tls, settings, Some(identity))
+    }
+
+    fn build(
+        resolver: Resolver,
+        tls: TlsSettings,
+        settings: HttpSettings,
+        identity: Option<Identity>,
+    ) -> Result<Self, BuildError> {
         let tls = Tls::new(tls)?;
-        let config = tls.config();
-        let client = build(&resolver, &config, &settings)?;
-        let built = Mutex::new(Built { config, client });
-        Ok(Self { inner: Arc::new(Inner { resolver, tls, settings, built }) })
+        let (config, shown) = (tls.config(), identity.as_ref().and_then(|identity| identity()));
+        let client = build(&resolver, &config, shown.as_ref(), &settings)?;
+        let built = Mutex::new(Built { config, shown, client });
+        Ok(Self { inner: Arc::new(Inner { resolver, tls, identity, settings, built }) })
     }
 
     fn client(&self) -> Result<Client, BuildError> {
         let config = self.inner.tls.config();
+        let shown = self.inner.identity.as_ref().and_then(|identity| identity());
         let mut built = self.inner.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&config, &built.config) {
-            let client = build(&self.inner.resolver, &config, &self.inner.settings)?;
-            *built = Built { config, client };
+        let same = Arc::ptr_eq(&config, &built.config)
+            && shown.as_ref().map(Arc::as_ptr) == built.shown.as_ref().map(Arc::as_ptr);
+        if !same {
+            let client = build(&self.inner.resolver, &config, shown.as_ref(), &self.inner.settings)?;
+            *built = Built { config, shown, client };
         }
         Ok(built.client.clone())
     }
@@ -241,10 +286,21 @@ impl HttpClient {
     }
 }
 
-fn build(resolver: &Resolver, tls: &ClientConfig, settings: &HttpSettings) -> Result<Client, BuildError> {
+fn build(
+    resolver: &Resolver,
+    tls: &ClientConfig,
+    shown: Option<&Arc<CertifiedKey>>,
+    settings: &HttpSettings,
+) -> Result<Client, BuildError> {
+    let mut tls = tls.clone();
+    if let Some(shown) = shown {
+        tls.client_auth_cert_resolver = Arc::new(Showing(Arc::clone(shown)));
+        // A resumed session would go on under the certificate that was shown when it began.
+        tls.resumption = Resumption::disabled();
+    }
     Client::builder()
         .dns_resolver(Arc::new(Names(resolver.clone())))
-        .tls_backend_preconfigured(tls.clone())
+        .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()

@@ -101,6 +101,7 @@ impl World {
             consumer_name: None,
             storage_backend: None,
             action_history_file: None,
+            ckms_env: None,
             runtime_dir: kafka_consumer::container::RuntimeDir::new(self.folder.path()),
         }
     }

@@ -84,6 +84,7 @@ impl Network {
             if let Some((at, _)) = kept.get_mut(name) {
                 *at = None;
             }
+            self.inner.providers.refused(name);
         }
     }
 

@@ -33,6 +33,7 @@ Environment (a flag wins over it, and it wins over the file):
   CONSUMER_NAME        the name of this consumer (client.id)
   STORAGE_BACKEND      storage.backend
   ACTION_HISTORY_FILE  the predecessor's history, imported at start as by history import
+  CKMS_ENV             the environment of the key server, for every secret that it holds (default: aws)
   RUNTIME_DIR          where the PID file and the heartbeat of the probes go (default: /var/run/kafka_consumer)
 
 Called as app_start, app_liveness, app_readiness, app_prestop or app_configure it is that program of the container.
@@ -173,6 +174,7 @@ fn options(flags: Shared, variable: impl Fn(&str) -> Option<OsString>) -> Result
         consumer_name: or_variable(flags.consumer_name, "CONSUMER_NAME", &variable)?,
         storage_backend: or_variable(flags.storage_backend, "STORAGE_BACKEND", &variable)?,
         action_history_file: path("ACTION_HISTORY_FILE"),
+        ckms_env: or_variable(None, "CKMS_ENV", &variable)?,
         runtime_dir: runtime_dir(&variable),
     })
 }

@@ -5,6 +5,7 @@
 //! for each key that is accepted without effect. The keys of the predecessor are accepted as they are. Conditions and actions
 //! stay nodes here ([`Rules`]): their own modules compile them. Absent: reading files and the environment.
 
+mod ckms;
 mod kafka;
 mod secrets;
 mod sections;
@@ -12,6 +13,7 @@ mod storage;
 
 use std::path::PathBuf;
 
+pub use crate::config::ckms::Ckms;
 pub use crate::config::kafka::{
     Assignor, IsolationLevel, Kafka, OffsetReset, Sasl, SaslMechanism, Security, SecurityProtocol,
 };
@@ -40,6 +42,8 @@ pub struct Overrides {
     pub consumer_name: Option<String>,
     /// `STORAGE_BACKEND`.
     pub storage_backend: Option<String>,
+    /// `CKMS_ENV`: the key server's environment, for every key.
+    pub ckms_env: Option<String>,
 }
 
 /// A configuration; valid when no mistake was noted while it was made.
@@ -51,6 +55,8 @@ pub struct Config {
     pub log: Log,
     /// The service's own certificate.
     pub athenz: Athenz,
+    /// How the key server is spoken to.
+    pub ckms: Ckms,
     /// Every secret with its provider.
     pub secrets: Secrets,
     /// The source of incidents.
@@ -98,7 +104,8 @@ impl Config {
             mode: sections::mode(&root),
             log: sections::log(&root),
             athenz: sections::athenz(&root),
-            secrets: secrets::read(&root),
+            ckms: ckms::read(&root),
+            secrets: secrets::read(&root, settings.overrides),
             dead_letter: sections::dead_letter(&root, &storage),
             kafka,
             storage,
@@ -360,7 +367,11 @@ alert_actions: []
 
     #[test]
     fn variables_win_over_the_file() {
-        let overrides = Overrides { consumer_name: Some("pod-7".into()), storage_backend: Some("file".into()) };
+        let overrides = Overrides {
+            consumer_name: Some("pod-7".into()),
+            storage_backend: Some("file".into()),
+            ..Overrides::default()
+        };
         let (config, mistakes) = read_with(&with(", client.id: me", "storage: {backend: dynamodb}"), &overrides);
         assert!(mistakes.is_empty(), "{mistakes}");
         assert_eq!((config.kafka.client_id.as_deref(), config.storage.backend), (Some("pod-7"), Backend::File));

@@ -1,14 +1,18 @@
 //! The section `secrets`: a name and one provider each.
 
-use crate::secret::{Provider, Secrets};
+use crate::config::Overrides;
+use crate::secret::{KeyName, Provider, Secrets};
 use crate::yaml::{Node, Reader};
 
+/// The key server's environment where neither `CKMS_ENV` nor the secret names one: this runs on AWS.
+const CKMS_ENVIRONMENT: &str = "aws";
+
 /// Reads the list; a name may stand once.
-pub(super) fn read(root: &Reader<'_, '_>) -> Secrets {
+pub(super) fn read(root: &Reader<'_, '_>, overrides: &Overrides) -> Secrets {
     let mut found: Vec<(String, Provider)> = Vec::new();
     for (path, node) in root.list("secrets").unwrap_or_default() {
         let reader = Reader::new(node, path, root.mistakes());
-        if let Some((name, provider)) = one(&reader) {
+        if let Some((name, provider)) = one(&reader, overrides) {
             if found.iter().any(|(known, _)| *known == name) {
                 reader.wrong("name", format!("another secret is named `{name}` already"));
             }
@@ -19,7 +23,7 @@ pub(super) fn read(root: &Reader<'_, '_>) -> Secrets {
     Secrets::new(found)
 }
 
-fn one(reader: &Reader<'_, '_>) -> Option<(String, Provider)> {
+fn one(reader: &Reader<'_, '_>, overrides: &Overrides) -> Option<(String, Provider)> {
     let name = reader.required_string("name");
     if let Some(name) = &name
         && crate::secret::names(&format!("$secret:{name}")).next() != Some(name)
@@ -30,7 +34,7 @@ fn one(reader: &Reader<'_, '_>) -> Option<(String, Provider)> {
     providers.extend(reader.string("file").map(|path| Provider::File(path.into())));
     providers.extend(reader.string("env").map(Provider::Env));
     providers.extend(reader.read("command", "a program with its arguments", words).map(Provider::Command));
-    providers.extend(ckms(reader));
+    providers.extend(ckms(reader, overrides));
     match (providers.pop(), providers.is_empty()) {
         (Some(provider), true) => Some((name?, provider)),
         (None, _) => {
@@ -48,11 +52,15 @@ fn one(reader: &Reader<'_, '_>) -> Option<(String, Provider)> {
     }
 }
 
-fn ckms(reader: &Reader<'_, '_>) -> Option<Provider> {
+fn ckms(reader: &Reader<'_, '_>, overrides: &Overrides) -> Option<Provider> {
     let (group, key) = (reader.string("ckms_key_group"), reader.string("ckms_key_name"));
     let environment = reader.string("ckms_environment");
     match (group, key) {
-        (Some(group), Some(key)) => Some(Provider::Ckms { group, key, environment }),
+        (Some(group), Some(key)) => {
+            let environment = overrides.ckms_env.clone().or(environment);
+            let environment = environment.unwrap_or_else(|| CKMS_ENVIRONMENT.to_owned());
+            Some(Provider::Ckms(KeyName { group, key, environment }))
+        }
         (None, None) => {
             if environment.is_some() {
                 reader.wrong("ckms_environment", "belongs to ckms_key_group and ckms_key_name");

@@ -45,6 +45,8 @@ pub struct Athenz {
     pub certificate: PathBuf,
     /// PEM.
     pub key: PathBuf,
+    /// Whose the certificate must be, `<domain>.<service>`; `None`: whose it is at the start.
+    pub common_name: Option<String>,
 }
 
 /// Metrics as embedded-metric-format lines on stdout.
@@ -138,10 +140,12 @@ pub(super) fn athenz(root: &Reader<'_, '_>) -> Athenz {
     let mut athenz = Athenz {
         certificate: "/var/run/athenz/service.cert.pem".into(),
         key: "/var/run/athenz/service.key.pem".into(),
+        common_name: None,
     };
     let Some(reader) = root.child("athenz") else { return athenz };
     athenz.certificate = reader.string("certificate").map_or(athenz.certificate, PathBuf::from);
     athenz.key = reader.string("key").map_or(athenz.key, PathBuf::from);
+    athenz.common_name = reader.string("common_name");
     if reader.boolean("use_iam_auth") == Some(true) {
         reader.wrong("use_iam_auth", "IAM authentication is not supported yet; use msk_auth with auth_method: scram");
     }

@@ -43,9 +43,8 @@ enum Attempt<T> {
 
 /// Fetches secrets, opens the dead letter file and the ledger, in this order: the ledger's lock is taken last, so that
 /// who waits for something else does not keep others from working.
-pub(super) async fn gather(loaded: &Loaded, health: &Health, name: &str) -> Result<Needs, Failure> {
+pub(super) async fn gather(loaded: &Loaded, secrets: Secrets, health: &Health, name: &str) -> Result<Needs, Failure> {
     let config = &loaded.config;
-    let secrets = config.secrets.clone().on_fetch(|value| scrubber().register(value));
     let username = match &config.kafka.security.sasl {
         Some(sasl) => log_in_data(sasl, &secrets, health).await?,
         None => String::new(),
@@ -73,9 +72,7 @@ async fn log_in_data(sasl: &Sasl, secrets: &Secrets, health: &Health) -> Result<
 fn fetched(result: Result<Secret, SecretError>) -> Result<Attempt<Secret>, Failure> {
     match result {
         Ok(secret) => Ok(Attempt::Done(secret)),
-        Err(error @ (SecretError::Unknown { .. } | SecretError::CkmsUnsupported { .. })) => {
-            Err(Failure::WrongConfiguration(error.to_string()))
-        }
+        Err(error @ SecretError::Unknown { .. }) => Err(Failure::WrongConfiguration(error.to_string())),
         Err(error) => Ok(Attempt::Again(error.to_string())),
     }
 }

@@ -105,14 +105,16 @@ fn credentials(sasl: &Sasl, secrets: &Secrets, username: &str) -> SaslSettings {
     }
 }
 
-/// Fetched at every login, so that a rotated password is found; the client asks from a thread that may wait.
+/// Asked for at every login and let go of when it was refused, so that a rotated password is found; the client asks from a thread that may wait.
 fn password(text: SecretText, secrets: Secrets) -> PasswordSource {
     let runtime = Handle::try_current();
+    let (refused, of) = (text.clone(), secrets.clone());
     PasswordSource::from_fn(move || {
         let runtime = runtime.as_ref().map_err(|error| PasswordError(error.to_string()))?;
         let secret = runtime.block_on(text.resolve(&secrets)).map_err(|error| PasswordError(error.to_string()))?;
         Ok(client::Secret::new(secret.reveal()))
     })
+    .on_refused(move || refused.names().for_each(|name| of.refused(name)))
 }
 
 fn kind(assignor: Assignor) -> AssignorKind {

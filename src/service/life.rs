@@ -18,6 +18,7 @@ use super::exit::{Exit, Failure, fatal};
 use super::gather::gather;
 use super::health::{Health, State};
 use super::heart;
+use super::keys::{Keys, keys};
 use super::load::{Loaded, load};
 use super::options::Options;
 use super::stop::{Stop, Why};
@@ -107,7 +108,12 @@ async fn under_way(loaded: Loaded, health: &Health, mut stop: Stop, runtime_dir:
     let _serving = AbortOnDropHandle::new(tokio::spawn(listener.serve(shown)));
     let _heart = AbortOnDropHandle::new(tokio::spawn(heart::beat(runtime_dir, Arc::clone(&face), pulse.clone())));
 
-    let gathering = gather(&loaded, health, &name);
+    let Keys { secrets, shown, watch } = keys(&loaded.config).await.map_err(Failure::WrongConfiguration)?;
+    let _watching = watch.map(|watch| AbortOnDropHandle::new(tokio::spawn(watch.run())));
+    if let Some(shown) = shown {
+        face.show_certificate(shown);
+    }
+    let gathering = gather(&loaded, secrets, health, &name);
     let needs = tokio::select! {
         needs = while_beating(&pulse, gathering) => needs?,
         why = stop.asked() => return not_begun(health, why),

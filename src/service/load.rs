@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::action::{Definitions, Flow, Scope, Surroundings};
 use crate::condition::Conditions;
 use crate::config::{BigPanda, Config, Overrides, Settings};
-use crate::secret::Provider;
 use crate::yaml::{self, Mistake, Mistakes};
 
 use super::check::{Checked, InFile, check};
+use super::keys;
 use super::options::{ConfigPath, Options};
 
 /// A valid configuration.
@@ -59,11 +59,18 @@ pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
     let text = std::fs::read_to_string(file)
         .map_err(|source| LoadError::Unreadable { config: options.config.clone(), source })?;
     let mistakes = Mistakes::default();
-    let overrides =
-        Overrides { consumer_name: options.consumer_name.clone(), storage_backend: options.storage_backend.clone() };
+    let overrides = Overrides {
+        consumer_name: options.consumer_name.clone(),
+        storage_backend: options.storage_backend.clone(),
+        ckms_env: options.ckms_env.clone(),
+    };
     let read = yaml::parse(&text, &mistakes).map(|document| {
         let config = Config::new(Settings { document: &document, overrides: &overrides }, &mistakes);
         let (conditions, actions) = rules(&config, &mistakes);
+        if let Err(error) = keys::wire(&config.ckms).check() {
+            let at = document.as_map().and_then(|entries| entries.iter().find(|entry| entry.key == "ckms"));
+            mistakes.add("ckms", at.map_or(yaml::Position::default(), |entry| entry.at), error.to_string());
+        }
         (config, conditions, actions)
     });
     let warnings = mistakes.warnings();
@@ -112,14 +119,8 @@ pub fn files_to_wait_for(options: &Options) -> Result<Vec<PathBuf>, Checked> {
         Ok(loaded) => loaded.config,
         Err(_) => return Err(check(options)),
     };
-    let providers = config.secrets.names().filter_map(|name| config.secrets.provider(name));
-    let pair = [&config.athenz.certificate, &config.athenz.key];
-    let needed = providers.into_iter().any(|provider| match provider {
-        Provider::Ckms { .. } => true,
-        Provider::Command(words) => words.iter().any(|word| pair.iter().any(|file| file.as_os_str() == word.as_str())),
-        Provider::File(_) | Provider::Env(_) => false,
-    });
-    Ok(if needed { pair.map(PathBuf::clone).to_vec() } else { Vec::new() })
+    let files = keys::pair_files(&config);
+    Ok(if keys::needs_certificate(&config) { vec![files.certificate, files.key] } else { Vec::new() })
 }
 
 /// Without an account of its own the service has nobody to assign incidents to.

@@ -11,6 +11,7 @@ mod health;
 mod heart;
 mod hour;
 mod kafka;
+mod keys;
 mod life;
 mod load;
 mod observe;

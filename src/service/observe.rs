@@ -1,6 +1,8 @@
 //! From what the parts know of themselves to metrics. Pure.
 
+use crate::certificate::Shown;
 use crate::client::{FetchState, PartitionSnapshot, Snapshot};
+use crate::http::Fact;
 use crate::telemetry::metrics::{self as m, Sample};
 
 /// Metrics of the consumer.
@@ -44,6 +46,24 @@ fn partition_samples(partition: &PartitionSnapshot, samples: &mut Vec<Sample>) {
     }
     samples.extend(partition.lag_records.map(|lag| m::PARTITION_LAG.sample(labels, float(lag))));
     samples.extend(partition.lag.map(|lag| m::PARTITION_LAG_SECONDS.sample(labels, lag.as_secs_f64())));
+}
+
+/// The certificate, for metrics.
+pub(super) fn certificate_samples(shown: &Shown) -> Vec<Sample> {
+    let now = shown.now();
+    let mut samples = vec![
+        m::CERTIFICATE_RENEWALS.sample([], float(shown.renewals())),
+        m::CERTIFICATE_TROUBLE.sample([], f64::from(u8::from(now.trouble.is_some()))),
+    ];
+    let end = now.pair.and_then(|pair| u64::try_from(pair.certificate.not_after).ok());
+    samples.extend(end.map(|end| m::CERTIFICATE_NOT_AFTER.sample([], float(end))));
+    samples
+}
+
+/// The certificate, for the page.
+pub(super) fn certificate_facts(shown: &Shown) -> Option<Fact> {
+    let described = shown.described();
+    Some(Fact { name: "Certificate", value: described.into() }).filter(|_| shown.now().pair.is_some())
 }
 
 /// Counts beyond 2^53 lose their last digits, which no dashboard shows.

@@ -75,6 +75,8 @@ pub struct Options {
     pub storage_backend: Option<String>,
     /// The predecessor's history, to be imported before the work begins.
     pub action_history_file: Option<PathBuf>,
+    /// The environment of the key server, for every key (`CKMS_ENV`).
+    pub ckms_env: Option<String>,
     /// Where the PID file and the heartbeat go, for the probes.
     pub runtime_dir: RuntimeDir,
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::certificate::Shown;
 use crate::client::ConsumerHandle;
 use crate::container::Pulse;
 use crate::http::{Cell, Change, Fact, Part, Question, Readiness, Section, Status, Surface, Trouble};
@@ -17,7 +18,7 @@ use crate::telemetry::{lines_lost, scrubber};
 
 use super::answers;
 use super::health::{Health, Parts, State, readiness};
-use super::observe::{consumer_samples, float, size};
+use super::observe::{certificate_facts, certificate_samples, consumer_samples, float, size};
 use super::page::{self, Switch};
 use super::tally::{Tally, status_samples};
 
@@ -34,6 +35,7 @@ pub(super) struct Face {
     access: Access,
     started: SystemTime,
     running: OnceLock<Running>,
+    certificate: OnceLock<Shown>,
 }
 
 /// Who may ask, and who may change what.
@@ -62,13 +64,25 @@ pub(super) struct Running {
 
 impl Face {
     pub(super) fn new(health: Health, pulse: Pulse, title: String, facts: Vec<Fact>, access: Access) -> Self {
-        Self { health, pulse, title, facts, access, started: SystemTime::now(), running: OnceLock::new() }
+        let (running, certificate) = (OnceLock::new(), OnceLock::new());
+        Self { health, pulse, title, facts, access, started: SystemTime::now(), running, certificate }
     }
 
     /// From now on the parts can be asked.
     pub(super) fn attach(&self, running: Running) {
         // It starts once; a second time would be the same parts.
         let _ = self.running.set(running);
+    }
+
+    /// From now on the certificate is shown.
+    pub(super) fn show_certificate(&self, shown: Shown) {
+        let _ = self.certificate.set(shown);
+    }
+
+    /// What an operator should know although the service works.
+    fn warnings(&self) -> Vec<String> {
+        let certificate = self.certificate.get().and_then(|shown| shown.now().trouble);
+        certificate.into_iter().map(|warning| clean(&warning)).collect()
     }
 
     fn parts(&self) -> Option<Parts> {
@@ -84,7 +98,13 @@ impl Face {
     /// Whether the service is ready, for probes without HTTP.
     pub(super) fn ready(&self) -> Readiness {
         match readiness(&self.health.now(), self.parts().as_ref()) {
-            Readiness::Ready(what) => Readiness::Ready(clean(&what)),
+            Readiness::Ready(mut what) => {
+                for warning in self.warnings() {
+                    what.push_str("; warning: ");
+                    what.push_str(&warning);
+                }
+                Readiness::Ready(clean(&what))
+            }
             Readiness::NotReady(reasons) => Readiness::NotReady(reasons.iter().map(|reason| clean(reason)).collect()),
         }
     }
@@ -101,6 +121,7 @@ impl Face {
         ];
         samples.extend(resident_bytes().map(|bytes| m::RESIDENT.sample([], bytes)));
         samples.extend(State::NAMES.map(|name| m::STATE.sample([name], f64::from(u8::from(name == now.name())))));
+        samples.extend(self.certificate.get().into_iter().flat_map(certificate_samples));
         if let Some(running) = self.running.get() {
             samples.extend(consumer_samples(&running.consumer.snapshot()));
             samples.extend(status_samples(&running.pipeline));
@@ -134,6 +155,7 @@ impl Surface for Face {
         let mut status = Status { title: self.title.clone(), subtitle, ..Status::default() };
         let switches = if disk { Switch::engaged(self.access.kill_switch_file.as_deref()) } else { Vec::new() };
         status.warnings = switches.iter().map(|on| format!("Paused: {}: {}", on.stops, on.reason)).collect();
+        status.warnings.extend(self.warnings());
         if let Some(running) = self.running.get() {
             status.warnings.extend(running.pipeline.tripped());
             let consumer = running.consumer.snapshot();
@@ -142,7 +164,8 @@ impl Surface for Face {
             status.tiles = page::tiles(&consumer, running, view.as_ref());
             status.sections = page::sections(&consumer, running, &switches, view.as_ref(), found);
         }
-        let facts = self.facts.iter().cloned().chain(
+        let certificate = self.certificate.get().and_then(certificate_facts);
+        let facts = self.facts.iter().cloned().chain(certificate).chain(
             self.running
                 .get()
                 .map(|running| Fact { name: "Ledger", value: running.ledger.path().display().to_string().into() }),

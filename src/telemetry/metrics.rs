@@ -180,6 +180,9 @@ table! {
     STATE = gauge("kafka_consumer_state", ["state"], "1 for the state the service is in, 0 for the others");
     READY = gauge("kafka_consumer_ready", [], "1 when /readyz answers 200");
     LOG_LINES_LOST = counter("kafka_consumer_log_lines_lost_total", [], "Log lines that did not reach standard output or the log file");
+    CERTIFICATE_NOT_AFTER = gauge("kafka_consumer_certificate_not_after_seconds", [], "End of the certificate in use, seconds since the epoch");
+    CERTIFICATE_RENEWALS = counter("kafka_consumer_certificate_renewals_total", [], "Certificates that took the place of an earlier one");
+    CERTIFICATE_TROUBLE = gauge("kafka_consumer_certificate_trouble", [], "1 while certificate and key on disk cannot be used, or there are none");
     GROUP_STABLE = gauge("kafka_consumer_group_stable", [], "1 while the member is joined and has its assignment");
     REBALANCES = counter("kafka_consumer_group_rebalances_total", [], "Assignments received");
     SESSION_LEFT = gauge("kafka_consumer_group_session_left_seconds", [], "How long the session holds without another heartbeat");

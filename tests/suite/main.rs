@@ -20,6 +20,7 @@ mod faults;
 mod migration;
 mod page;
 mod real_kafka;
+mod secrets;
 mod service_history;
 mod service_life;
 mod verifiable;

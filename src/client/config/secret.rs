@@ -41,17 +41,31 @@ pub struct PasswordError(pub String);
 /// Where the password comes from. Read at every authentication, so that a rotated one is found without a restart;
 /// reading may block, it happens off the runtime's threads.
 #[derive(Clone)]
-pub struct PasswordSource(Arc<dyn Fn() -> Result<Secret, PasswordError> + Send + Sync>);
+pub struct PasswordSource {
+    read: Arc<dyn Fn() -> Result<Secret, PasswordError> + Send + Sync>,
+    refused: Arc<dyn Fn() + Send + Sync>,
+}
 
 impl PasswordSource {
     /// Reads by calling `read` each time.
     pub fn from_fn(read: impl Fn() -> Result<Secret, PasswordError> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self { read: Arc::new(read), refused: Arc::new(|| {}) }
+    }
+
+    /// The same, which is told when a broker has refused what was read last: whoever keeps passwords lets go of this one.
+    #[must_use]
+    pub fn on_refused(mut self, told: impl Fn() + Send + Sync + 'static) -> Self {
+        self.refused = Arc::new(told);
+        self
     }
 
     /// Reads it now.
     pub fn read(&self) -> Result<Secret, PasswordError> {
-        (self.0)()
+        (self.read)()
+    }
+
+    pub(crate) fn refused(&self) {
+        (self.refused)();
     }
 }
 

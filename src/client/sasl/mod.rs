@@ -165,11 +165,14 @@ impl Authenticator {
         let message = answer.message.clone().unwrap_or_else(|| "no reason given".to_owned());
         match answer.error.code() {
             0 => Ok(answer),
-            SASL_AUTHENTICATION_FAILED => Err(SaslError::Refused {
-                mechanism: self.settings.mechanism.name(),
-                username: self.settings.username.clone(),
-                message,
-            }),
+            SASL_AUTHENTICATION_FAILED => {
+                self.settings.password.refused();
+                Err(SaslError::Refused {
+                    mechanism: self.settings.mechanism.name(),
+                    username: self.settings.username.clone(),
+                    message,
+                })
+            }
             _ => Err(SaslError::Broker { code: answer.error, message }),
         }
     }

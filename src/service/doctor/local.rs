@@ -4,30 +4,43 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use crate::certificate::{Certificate, PairError};
+use crate::certificate::{Certificate, Pair, PairError};
 use crate::config::Config;
 use crate::secret::{Provider, Secrets};
 use crate::telemetry::scrubber;
 
+use super::super::keys;
 use super::report::Layer;
 use super::{Notes, now_s, validity};
 
 /// For one secret.
-const SECRET_WITHIN: Duration = Duration::from_secs(6);
+const SECRET_WITHIN: Duration = Duration::from_secs(8);
 
 /// The pair is looked at when a secret needs it or when it is there.
 pub(super) async fn certificate(config: &Config, notes: &Notes) {
     let begun = Instant::now();
-    let (certificate, key) = (config.athenz.certificate.clone(), config.athenz.key.clone());
-    let providers = config.secrets.names().filter_map(|name| config.secrets.provider(name));
-    let needed = providers.into_iter().any(|provider| matches!(provider, Provider::Ckms { .. }));
-    let subject = certificate.display().to_string();
+    let (files, needed) = (keys::pair_files(config), keys::needs_certificate(config));
+    let (subject, expected) = (files.certificate.display().to_string(), config.athenz.common_name.clone());
     let looked = tokio::task::spawn_blocking(move || {
-        (certificate.exists() || needed).then(|| Certificate::of_pair(&certificate, &key))
+        let look = || {
+            Pair::read(&files).and_then(|pair| {
+                pair.usable(&files, expected.as_deref(), now_s())?;
+                Ok(pair.certificate)
+            })
+        };
+        (files.certificate.exists() || needed).then(look)
     });
     match looked.await {
         Ok(None) => {}
         Ok(Some(Ok(found))) => tell(&subject, &found, notes, begun),
+        Ok(Some(Err(error @ PairError::NotValidNow { .. }))) => {
+            let advice = "the certificate container (sia) has stopped renewing it: look at its log, and at the clock of this node";
+            notes.bad(Layer::Certificate, &subject, error.to_string(), advice, begun);
+        }
+        Ok(Some(Err(error @ PairError::WrongName { .. }))) => {
+            let advice = "is athenz.common_name spelled right, and athensDomain with the environment in omega.yaml?";
+            notes.bad(Layer::Certificate, &subject, error.to_string(), advice, begun);
+        }
         Ok(Some(Err(error @ PairError::Mismatch { .. }))) => {
             let advice = "both are renewed daily, the key first: look again in a minute; if it stays, renew both";
             notes.bad(Layer::Certificate, &subject, error.to_string(), advice, begun);
@@ -41,18 +54,26 @@ pub(super) async fn certificate(config: &Config, notes: &Notes) {
 }
 
 fn tell(subject: &str, found: &Certificate, notes: &Notes, begun: Instant) {
-    let name = &found.common_name;
-    if let Some(left) = validity(found, now_s()) {
-        notes.good(Layer::Certificate, &subject, format!("CN {name}, fits its key, {left}"), begun);
+    let (name, until) = (&found.common_name, found.ends_at());
+    let left = validity(found, now_s()).unwrap_or_default();
+    let what = format!("CN {name}, fits its key, until {until}, {left}");
+    if found.seconds_left(now_s()) < 24 * 3600 {
+        notes.notable(Layer::Certificate, &subject, what + ": it is renewed daily, so its renewal is late", begun);
     } else {
-        let advice = "the certificate container (sia) has stopped renewing it: look at its log";
-        notes.bad(Layer::Certificate, &subject, format!("CN {name} has expired"), advice, begun);
+        notes.good(Layer::Certificate, &subject, what, begun);
     }
 }
 
 /// Fetches every secret side by side and tells its name only; `None` when one that the login needs is missing.
 pub(super) async fn secrets(config: &Config, notes: &Notes) -> Option<Secrets> {
-    let secrets = config.secrets.clone().on_fetch(|value| scrubber().register(value));
+    let begun = Instant::now();
+    let secrets = match keys::keys(config).await {
+        Ok(keys) => keys.secrets,
+        Err(what) => {
+            notes.bad(Layer::Secrets, &"ckms", what, "the line names the setting or the file", begun);
+            return None;
+        }
+    };
     if let Some(plain) = config.kafka.security.sasl.as_ref().and_then(|sasl| sasl.password.plain()) {
         scrubber().register(plain);
     }

@@ -48,5 +48,5 @@ pub use kafka_protocol::{ResponseError, messages, messages::ApiKey};
 pub use log::AppendError;
 pub use sasl::Mechanism;
 pub use state::{CommittedOffset, Security};
-pub use tls::{Authority, Certificate, Identity};
+pub use tls::{Authority, Certificate, Identity, PemPair};
 pub use wire::{Request, Response};

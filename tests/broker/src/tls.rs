@@ -6,17 +6,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
-use p256::pkcs8::EncodePrivateKey;
+use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// What is wrong with the leaf that the brokers show, if anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +30,21 @@ pub enum Certificate {
     Expired,
     /// It is for a name that nobody asks for.
     WrongName,
+}
+
+/// A certificate and its key as text, for a client.
+#[derive(Clone)]
+pub struct PemPair {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key, PKCS #8.
+    pub key: String,
+}
+
+impl std::fmt::Debug for PemPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PemPair(***)")
+    }
 }
 
 struct Key {
@@ -106,6 +123,21 @@ impl Authority {
         &self.pem
     }
 
+    /// Makes a certificate for a client of this common name, valid between two times in seconds since 1970.
+    pub fn client(&self, common_name: &str, from_s: u64, until_s: u64) -> PemPair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.serial_number = Some(fresh_serial());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = date_time_ymd(1970, 1, 1) + Duration::from_secs(from_s);
+        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(until_s);
+        let key = Key::fresh();
+        let leaf = params.signed_by(&key, &self.issuer).expect("our own parameters are good");
+        let private = key.signing.to_pkcs8_pem(LineEnding::LF).expect("a key is written");
+        PemPair { certificate: leaf.pem(), key: private.to_string() }
+    }
+
     /// Makes a leaf for localhost, 127.0.0.1 and these names.
     pub fn identity(&self, names: &[String], certificate: Certificate) -> Identity {
         let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -148,6 +180,24 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .expect("our own certificate");
+        Self { config: Arc::new(config) }
+    }
+
+    /// The same, for clients only that show a certificate of this authority.
+    #[must_use]
+    pub fn for_clients_of(&self, authority: &Authority) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der.clone()).expect("our own authority");
+        let provider = Arc::new(rustls_graviola::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS 1.2 and 1.3")
+            .with_client_cert_verifier(verifier.build().expect("our own authority"))
+            .with_cert_resolver(Arc::clone(&self.config.cert_resolver));
+        // Every connection shows its certificate anew.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Self { config: Arc::new(config) }
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result
         exactly(stream, length).await?
     };
     let (method, path) = (method.to_owned(), path.to_owned());
-    Ok(Some(HttpRequest { at: Instant::now(), method, path, headers, body }))
+    Ok(Some(HttpRequest { at: Instant::now(), method, path, headers, body, client_certificate: None }))
 }
 
 /// A line without its end; empty at the end of the stream.

@@ -117,6 +117,8 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+    /// The certificate that the client showed, in DER; only where the target asks for one.
+    pub client_certificate: Option<Bytes>,
 }
 
 impl HttpRequest {
@@ -159,8 +161,16 @@ impl Target {
         Self::listen("https", Some(identity))
     }
 
+    /// The same at an address; the error says why it cannot be had.
+    pub fn start_tls_at(address: SocketAddr, identity: &Identity) -> std::io::Result<Self> {
+        Ok(Self::serve("https", TcpListener::bind(address)?, Some(identity)))
+    }
+
     fn listen(scheme: &'static str, identity: Option<&Identity>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::serve(scheme, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"), identity)
+    }
+
+    fn serve(scheme: &'static str, listener: TcpListener, identity: Option<&Identity>) -> Self {
         listener.set_nonblocking(true).expect("a non-blocking socket");
         let address = listener.local_addr().expect("a bound socket");
         let script = Script {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -25,14 +26,24 @@ pub(super) async fn accept(script: Arc<Mutex<Script>>, listener: StdListener, tl
 
 async fn connection(script: &Mutex<Script>, stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<()> {
     match tls {
-        None => talk(script, stream).await,
-        Some(acceptor) => talk(script, acceptor.accept(stream).await?).await,
+        None => talk(script, stream, None).await,
+        Some(acceptor) => {
+            let stream = acceptor.accept(stream).await?;
+            let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let shown = shown.map(|certificate| Bytes::copy_from_slice(certificate));
+            talk(script, stream, shown).await
+        }
     }
 }
 
-async fn talk(script: &Mutex<Script>, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+async fn talk(
+    script: &Mutex<Script>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shown: Option<Bytes>,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = http::read(&mut stream).await? {
+    while let Some(mut request) = http::read(&mut stream).await? {
+        request.client_certificate.clone_from(&shown);
         let reply = next_reply(script, request);
         tokio::time::sleep(reply.after).await;
         match reply.end {

@@ -1,0 +1,4 @@
+//! Where secrets come from and where they never go: the certificate under load, the key server, canaries.
+
+pub(crate) mod certificate;
+pub(crate) mod ckms;
