@@ -50,6 +50,11 @@ impl HttpCall {
         self.templates().flat_map(Template::secret_names).map(str::to_owned).collect()
     }
 
+    /// The episode stands somewhere in it.
+    pub(crate) fn names_episode(&self) -> bool {
+        self.templates().any(|template| template.undeclared().any(|name| name == "episode.key"))
+    }
+
     /// Method and URL, as they may be shown; fails where the incident lacks what any part of the request needs.
     pub(crate) fn preview(&self, context: &Context) -> Result<String, RenderError> {
         let url = self.url.render(context)?;

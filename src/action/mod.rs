@@ -10,6 +10,7 @@ mod bigpanda;
 mod check;
 mod comment;
 mod definition;
+mod escalation;
 mod fresh;
 mod http_call;
 mod incident_call;
@@ -18,6 +19,7 @@ mod network;
 mod rate;
 mod rootly;
 mod screwdriver;
+mod signs;
 mod slack;
 mod verdict;
 mod verify;
@@ -269,8 +271,8 @@ pub(crate) const TYPES: [(&str, Known); 20] = [
     ("check_service_now_changes", Known::Type(check::service_now::read_changes)),
     ("incident_slack", Known::Type(slack::read)),
     ("k8s_job", Known::NotYet),
-    ("ops_escalation", Known::NotYet),
-    ("rootly_escalation", Known::NotYet),
+    ("ops_escalation", Known::Type(escalation::ops::read)),
+    ("rootly_escalation", Known::Type(escalation::rootly::read)),
     ("scan_big_panda", Known::Type(check::big_panda::read)),
     ("scan_rootly_alerts", Known::Type(check::rootly::read)),
     ("scan_service_now_ops", Known::Type(check::service_now::read_ops)),

@@ -4,6 +4,7 @@ mod actions;
 mod bigpanda;
 mod books;
 mod checks;
+mod escalations;
 mod flow;
 mod guards;
 mod rules;
