@@ -54,7 +54,7 @@ impl Membership {
             Verdict::GroupRebalancing => {
                 self.coordinator_backoff.reset();
                 self.liveness.heartbeat_during_rebalance(pending.sent_at);
-                self.on_group_rebalancing(now);
+                self.on_group_rebalancing(now, pending.sent_at);
             }
             Verdict::MemberUnknown => self.member_unknown(now),
             Verdict::GenerationStale => self.on_heartbeat_stale(now),
@@ -67,13 +67,20 @@ impl Membership {
         }
     }
 
-    fn on_group_rebalancing(&mut self, now: Instant) {
+    /// Joins anew, if the answer is about the round that we are in. One to a heartbeat that was sent before the assignment
+    /// arrived may be about the time before it: were it believed, a coordinator that always answers so would be joined
+    /// again without a pause. What did begin since is told by the next heartbeat, or by the answer to a sync under way.
+    fn on_group_rebalancing(&mut self, now: Instant, sent_at: Instant) {
         match &self.state {
-            // The leader would assign for a round that is over. A sync under way is answered by the coordinator.
-            State::Stable | State::CompletingRebalance(Completing::Describing { .. }) => {
+            State::Stable if self.synced_at.is_some_and(|synced_at| sent_at > synced_at) => {
                 self.prepare(now, RebalanceReason::GroupRebalancing);
             }
-            State::CompletingRebalance(Completing::Syncing { .. })
+            // The leader would assign for a round that is over.
+            State::CompletingRebalance(Completing::Describing { .. }) => {
+                self.join_again_soon(now, RebalanceReason::GroupRebalancing);
+            }
+            State::Stable
+            | State::CompletingRebalance(Completing::Syncing { .. })
             | State::Unjoined(..)
             | State::PreparingRebalance(..)
             | State::Leaving(_)

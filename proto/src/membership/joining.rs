@@ -227,6 +227,7 @@ impl Membership {
         // Not earlier: a round that joins and then fails to sync, again and again, must slow down.
         self.join_backoff.reset();
         self.synced = self.generation;
+        self.synced_at = Some(now);
         self.previous = (assigned.clone(), self.generation);
         let ours = |p: &TopicPartition| self.config.topics.contains(&p.topic);
         let assigned: BTreeSet<TopicPartition> = assigned.into_iter().filter(ours).collect();
@@ -254,7 +255,7 @@ impl Membership {
     }
 
     /// Joins at once the first time, and after pauses that grow when rounds go on failing.
-    fn join_again_soon(&mut self, now: Instant, reason: RebalanceReason) {
+    pub(super) fn join_again_soon(&mut self, now: Instant, reason: RebalanceReason) {
         let first = self.join_backoff.failures() == 0;
         let pause = self.join_pause(now);
         let not_before = if first { now } else { pause };

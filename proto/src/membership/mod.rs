@@ -73,6 +73,8 @@ pub struct Membership {
     generation: Generation,
     /// The generation whose assignment we have.
     synced: Generation,
+    /// When that assignment arrived.
+    synced_at: Option<Instant>,
     /// What the group chose at the last join.
     assignor: Option<AssignorKind>,
     owned: BTreeSet<TopicPartition>,
@@ -102,6 +104,7 @@ impl Membership {
             member_id: Arc::from(""),
             generation: Generation::NONE,
             synced: Generation::NONE,
+            synced_at: None,
             assignor: None,
             owned: BTreeSet::new(),
             claimed: BTreeSet::new(),
@@ -284,6 +287,7 @@ impl Membership {
         self.liveness.reset();
         self.generation = Generation::NONE;
         self.synced = Generation::NONE;
+        self.synced_at = None;
         self.state = match std::mem::replace(&mut self.state, State::Left) {
             State::Leaving(Leaving::Revoking { reason, deadline, .. }) => {
                 State::Leaving(Leaving::Sending { reason, deadline, not_before: now })

@@ -180,3 +180,40 @@ fn rounds_that_fail_at_the_sync_again_and_again_slow_down() {
     }
     assert!(rig.now - begun > 4 * SECOND, "ten rounds in {:?}", rig.now - begun);
 }
+
+/// Counts the joins of ten seconds against a coordinator that answers each heartbeat with `REBALANCE_IN_PROGRESS`: after
+/// the assignment, as a slow machine reads it, or while the leader still describes the topics.
+fn joins_of_ten_seconds(as_leader: bool) -> usize {
+    let mut rig = Rig::new(config(AssignorKind::CooperativeSticky));
+    rig.find_coordinator();
+    let (end, mut joins) = (rig.now + 10 * SECOND, 0);
+    while rig.now < end {
+        rig.pass(SECOND / 1000);
+        let joining = |o: &Output| if let Output::Join(ask) = o { Some(ask.clone()) } else { None };
+        if rig.wants(|o| joining(o).is_some()) {
+            let ask = rig.join_ask();
+            joins += 1;
+            let Answer::Joined(mut answer) = joined(ErrorCode::None, i32::try_from(joins).unwrap()) else {
+                unreachable!()
+            };
+            answer.protocol_name = Some(ask.protocols[0].0.into());
+            answer.leader = if as_leader { answer.member_id.clone() } else { "another".into() };
+            rig.give(Input::Answered(ask.call.id, Answer::Joined(answer)));
+        }
+        if !as_leader && rig.wants(|o| matches!(o, Output::Sync(_))) {
+            rig.answer_sync(&[0]);
+        }
+        if rig.wants(|o| matches!(o, Output::Heartbeat(_))) {
+            rig.answer_heartbeat(ErrorCode::RebalanceInProgress);
+        }
+    }
+    joins
+}
+
+#[test]
+fn a_coordinator_that_always_speaks_of_a_rebalance_is_not_joined_without_pause() {
+    for as_leader in [false, true] {
+        let joins = joins_of_ten_seconds(as_leader);
+        assert!((2..40).contains(&joins), "{joins} joins in ten seconds, leader: {as_leader}");
+    }
+}
