@@ -25,10 +25,12 @@ fn lives(cluster: &Cluster, api: ApiKey) -> BTreeMap<u64, (Instant, Instant)> {
 
 #[tokio::test]
 async fn a01_every_socket_is_replaced_before_its_session_ends_and_nothing_is_lost_under_load() {
+    // From 5 % of it on is what a busy machine may be late by.
+    let lifetime = Duration::from_secs(4);
     let cluster = Cluster::builder()
         .topic("t", 2)
         .security(Demand::sasl_plaintext("sre", "secret"))
-        .session_lifetime(Duration::from_secs(1))
+        .session_lifetime(lifetime)
         .start();
     let login = Security::SaslPlaintext(scram(PasswordSource::from("secret")));
     let mut reader = Reader::from(builder(&cluster).security(login));
@@ -50,7 +52,7 @@ async fn a01_every_socket_is_replaced_before_its_session_ends_and_nothing_is_los
     assert!(!reader.has_event(&["Lost"]), "{:?}", reader.events);
     for api in apis {
         let lives = lives(&cluster, api);
-        assert!(lives.values().all(|(first, last)| *last - *first < Duration::from_secs(1)), "{api:?}");
+        assert!(lives.values().all(|(first, last)| *last - *first < lifetime), "{api:?}");
     }
     // One login for each connection: none is renewed in the middle of other requests.
     let logins: Vec<_> = cluster.requests(ApiKey::SaslHandshake).iter().map(|seen| seen.connection).collect();

@@ -1,6 +1,6 @@
 //! N: sockets that are mute, names that move, brokers that are replaced, throttled or behind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_broker_double::dns::{DnsAnswer, DnsServer, QueryType};
 use kafka_broker_double::{ApiKey, Cluster, ResponseError};
@@ -110,14 +110,22 @@ async fn n05_brokers_that_are_replaced_one_by_one_are_followed() {
     cluster.move_leader("t", 0, 1);
     // Nothing goes wrong at the end that would ask for metadata before its time.
     let mut reader =
-        Reader::from(builder(&cluster).configure(|config| config.client.metadata_max_age = Duration::from_secs(1)));
+        Reader::from(builder(&cluster).configure(|config| config.client.metadata_max_age = Duration::from_millis(200)));
     cluster.produce("t", 0, numbers(0, 5));
     reader.until_read(5).await;
     for (round, broker) in [1, 2].into_iter().enumerate() {
         cluster.fail_over(broker);
         cluster.change_port(broker);
+        let replaced = Instant::now();
         cluster.produce("t", 0, numbers(5 + round * 5, 5));
         reader.until_read(10 + round * 5).await;
+        // Who is asked a second time was told the new address the first time. Were the next one replaced before that,
+        // nobody would be left whom the client knows.
+        let told = |_: &Reader| {
+            let asked = cluster.requests(ApiKey::Metadata);
+            asked.iter().filter(|request| request.at > replaced).count() > 1
+        };
+        reader.until("the new address is known", told).await;
     }
     cluster.add_broker(3);
     cluster.move_leader("t", 0, 3);
