@@ -53,6 +53,18 @@ Exit codes:
         #[command(flatten)]
         said: Said,
     },
+    /// Hold the rules against tests: records that are written down with what must come of them
+    #[command(after_help = TEST)]
+    Test {
+        /// Files of rule tests, YAML
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Write the result as JUnit's XML too
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+        #[command(flatten)]
+        said: Said,
+    },
     /// Decide records of the past again, by the present rules and by others, and compare with what was done; nothing is begun
     #[command(after_help = REPLAY)]
     Replay {
@@ -165,6 +177,27 @@ impl From<Filter> for Look {
         Self { incident, condition, outcome, from, to }
     }
 }
+
+const TEST: &str = "\
+A file holds tests: a record, the clock, and what is expected. Records of one test follow one another under `steps`, and what
+conditions remember is kept between them. config/rules.test.yaml shows every key.
+
+  tests:
+    - name: a critical oozie alert is remediated
+      at: 2026-03-14T15:30:00Z           # the time of the record itself when not given
+      record: {id: i, active: true, ...} # or file: NAME, beside this file
+      expect:
+        condition: oozie_failures        # or none
+        actions: [announce, remediate]   # in order, of those that are begun when all goes well
+        why_not: {many_hosts_down: severity}     # a text that a reason contains
+
+Example:
+  kafka_consumer test --config config/config.yaml config/rules.test.yaml --junit rules.xml
+
+Exit codes:
+  0  every test passed
+  1  a test failed, or a file cannot be read or written
+  2  the command line, the configuration or a file of tests is wrong";
 
 const REPLAY: &str = "\
 Each record is decided at its own time: that of the record, else its updatedOn. An episode counts once, however often its
@@ -359,6 +392,7 @@ pub(super) fn run(tool: Tool, options: &Options) -> ExitCode {
 fn answer(tool: Tool, options: &Options, out: &mut dyn std::io::Write) -> Answer {
     match tool {
         Tool::Explain { record, at, said } => tools::explain(options, &record, at, said.form(), out),
+        Tool::Test { files, junit, said } => tools::test(options, &files, junit.as_deref(), said.form(), out),
         Tool::Replay { source, from, to, rules, no_ledger, show, said } => {
             let asked = Replay { file: source, from, to, rules, ledger: !no_ledger, shown: show };
             tools::replay(options, &asked, said.form(), out)

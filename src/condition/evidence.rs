@@ -27,6 +27,8 @@ pub struct Evidence {
 
 /// Values longer than this are cut in evidence.
 const LONGEST_FOUND: usize = 200;
+/// What a test that was not asked is said to have found begins with this.
+pub(super) const NOT_ASKED: &str = "not asked: ";
 /// Tests that are told when only the leaves are.
 const SEEN_MAX: usize = 16;
 
@@ -75,15 +77,35 @@ impl Evidence {
         Self { verdict, subject: name.to_owned(), test: String::new(), found: String::new(), children }
     }
 
-    /// One line that says what decided: the first leaf that has the verdict of the whole.
+    /// One line that says what decided: the first leaf that made the verdict of the whole.
     pub fn reason(&self) -> String {
-        if self.children.is_empty() && self.test.is_empty() {
-            return format!("{}: nothing to test", self.subject);
+        self.tell(self.deciding().next().or_else(|| self.children.first()), Self::reason)
+    }
+
+    /// Every leaf that made the verdict of the whole, each in one line as [`Self::reason`] has the first.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut deciding = self.deciding().peekable();
+        if deciding.peek().is_none() {
+            return vec![self.reason()];
         }
-        match self.children.iter().find(|child| child.verdict == self.verdict).or_else(|| self.children.first()) {
+        deciding
+            .flat_map(|child| child.reasons().into_iter().map(|reason| self.tell(Some(child), |_| reason.clone())))
+            .collect()
+    }
+
+    /// The children that have the verdict of the whole; of a negation those that have the opposite.
+    fn deciding(&self) -> impl Iterator<Item = &Self> {
+        let negated = matches!(self.subject.as_str(), "none of" | "no alert");
+        let verdict = if negated { self.verdict.negate() } else { self.verdict };
+        self.children.iter().filter(move |child| child.verdict == verdict && !child.found.starts_with(NOT_ASKED))
+    }
+
+    fn tell(&self, child: Option<&Self>, reason: impl Fn(&Self) -> String) -> String {
+        match child {
+            None if self.test.is_empty() => format!("{}: nothing to test", self.subject),
             None => format!("{} {}: found {}", self.subject, self.test, self.found),
-            Some(child) if self.subject == "all of" => child.reason(),
-            Some(child) => format!("{}: {}", self.subject, child.reason()),
+            Some(child) if self.subject == "all of" => reason(child),
+            Some(child) => format!("{}: {}", self.subject, reason(child)),
         }
     }
 

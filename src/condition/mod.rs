@@ -15,6 +15,7 @@
 //! is not decided at all.
 
 mod compile;
+mod coverage;
 mod evidence;
 mod field;
 mod index;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use crate::condition::coverage::{Branch, Coverage, Covered};
 pub use crate::condition::evidence::Evidence;
 pub use crate::condition::over_time::{Memory, Seen, Unreadable};
 pub use crate::condition::verdict::Verdict;
@@ -211,6 +213,18 @@ impl Conditions {
         let decide = |index: usize| self.list.get(index)?.decide(index, subject, memory, &mut seen);
         let decision = self.index.first(incident, decide).unwrap_or_default();
         Decision { seen, ..decision }
+    }
+
+    /// The same, and what it has seen is entered into the memory. The notes belong on disk before the record is done.
+    pub fn decide_remembering(
+        &self,
+        incident: &Incident<'_>,
+        now: i64,
+        memory: &mut Memory,
+    ) -> (Decision, Vec<guard::Note>) {
+        let mut decision = self.decide_with(incident, now, memory);
+        let notes = self.remember(std::mem::take(&mut decision.seen), memory);
+        (decision, notes)
     }
 
     /// Every condition with what each of its tests saw, when nothing was seen before.

@@ -451,3 +451,31 @@ fn where_a_missing_value_is_an_error_a_test_that_fails_still_decides() {
     let incident = Incident::parse(RECORD.as_bytes()).expect("record");
     assert_eq!(conditions.decide(&incident, NOW).matched.map(|found| found.index), Some(1));
 }
+
+#[test]
+fn the_reasons_name_every_test_that_decided_and_of_a_negation_the_one_that_made_it() {
+    let reasons = |tests: &str| {
+        let (conditions, mistakes) = compile(&format!("[{{name: c, incident_actions: [a], {tests}}}]"));
+        assert!(mistakes.is_empty(), "{mistakes}");
+        let incident = Incident::parse(RECORD.as_bytes()).expect("record");
+        let evidence = conditions.explain(&incident, NOW).conditions[0].evidence.clone();
+        assert_eq!(evidence.reasons().first(), Some(&evidence.reason()), "{tests}");
+        evidence.reasons()
+    };
+    assert_eq!(
+        reasons("active: false, resolved: false, incident.count: 8"),
+        ["active equals \"false\": found true", "count equals \"8\": found 7"]
+    );
+    assert_eq!(reasons("none: [{resolved: true}, {active: true}]"), ["none of: active equals \"true\": found true"]);
+    assert_eq!(
+        reasons("alert_conditions: {quantifier: none, id: [a1, a3]}"),
+        [
+            "no alert: alert a1: id in [\"a1\", \"a3\"]: found \"a1\"",
+            "no alert: alert a3: id in [\"a1\", \"a3\"]: found \"a3\"",
+        ]
+    );
+    assert_eq!(
+        reasons("incident.nothing: 5, occurrences: {at_least: 2, within: 1m}"),
+        ["nothing equals \"5\": found missing"]
+    );
+}

@@ -40,9 +40,7 @@ impl Lookback {
         }
         // One lock for question and entry: of two incidents at a time only one may have the last turn.
         let mut memory = self.memory();
-        let mut decision = conditions.decide_with(incident, now, &memory);
-        let seen = std::mem::take(&mut decision.seen);
-        let entered = conditions.remember(seen, &mut memory);
+        let (decision, entered) = conditions.decide_remembering(incident, now, &mut memory);
         notes.extend(entered.into_iter().map(|note| Note { key: note.key, value: note.value }));
         decision
     }

@@ -41,6 +41,7 @@ fn every_command_shows_an_example_that_names_it() {
         "doctor",
         "explain",
         "replay",
+        "test",
         "history import",
         "history settle",
         "dead-letter list",

@@ -6,6 +6,7 @@ mod browser;
 mod cli_checks;
 mod cli_help;
 mod cli_replay;
+mod cli_test;
 mod cli_tools;
 mod client_consumer;
 mod client_group;

@@ -15,7 +15,7 @@ pub use crate::condition::over_time::memory::{Memory, Seen, Unreadable};
 
 use std::collections::HashMap;
 
-use crate::condition::evidence::Evidence;
+use crate::condition::evidence::{Evidence, NOT_ASKED};
 use crate::condition::test::Subject;
 use crate::condition::verdict::Verdict;
 use crate::incident::{Alert, Found, Incident, Path, Scope};
@@ -74,8 +74,8 @@ impl OverTime {
 
     /// What they are, of an incident about which they are not asked.
     pub(super) fn unasked(&self) -> impl Iterator<Item = Evidence> {
-        let why = "not asked: the tests before are not all true";
-        self.tests.iter().map(move |test| test.evidence(Verdict::Missing, why.to_owned()))
+        let why = format!("{NOT_ASKED}the tests before are not all true");
+        self.tests.iter().map(move |test| test.evidence(Verdict::Missing, why.clone()))
     }
 
     /// Asks them about an incident for which all else is true.
@@ -85,7 +85,7 @@ impl OverTime {
         for test in &self.tests {
             if looked.verdict != Verdict::True && test.kind == Kind::OnceWithin {
                 // Not used up by what does not match anyway.
-                looked.evidence.push(test.evidence(Verdict::Missing, "not asked: another test failed".to_owned()));
+                looked.evidence.push(test.evidence(Verdict::Missing, format!("{NOT_ASKED}another test failed")));
                 continue;
             }
             let verdict = match test.scope() {

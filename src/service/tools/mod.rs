@@ -12,6 +12,7 @@ mod import;
 mod letters;
 mod pause;
 mod replay;
+mod rule_test;
 
 use std::fmt::Display;
 use std::io;
@@ -27,6 +28,7 @@ pub use import::import;
 pub use letters::{letter, letters, redrive};
 pub use pause::{pause, resume};
 pub use replay::{Replay, replay};
+pub use rule_test::test;
 
 pub use super::settlement::Settle;
 pub use crate::guard::switch::Scope;
