@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -212,6 +213,12 @@ impl HttpClient {
         identity: Identity,
     ) -> Result<Self, BuildError> {
         Self::build(resolver, tls, settings, Some(identity))
+    }
+
+    /// Another one like it, which shows no certificate and trusts the web's authorities and that of a file.
+    pub fn trusting(&self, ca: &Path) -> Result<Self, BuildError> {
+        let inner = &self.inner;
+        Self::new(inner.resolver.clone(), TlsSettings::with_ca(ca), inner.settings.clone())
     }
 
     fn build(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::action::incident_call::{Ask, IncidentCall};
 use crate::action::verify::Verification;
-use crate::action::{Action, Known, Read, TYPES};
+use crate::action::{Action, Read, ReadAction, TYPES};
 use crate::guard;
 use crate::template::{Escape, Template};
 use crate::yaml::{Mistake, Mistakes, Node, Position, Reader};
@@ -298,24 +298,14 @@ fn definition(reader: Reader<'_, '_>, scope: Scope, surroundings: &Surroundings)
     Some(Definition { name, type_name, scope, policy, guards, notify, verify, verifies: false, at, action })
 }
 
-type KnownType = (&'static str, fn(&Reader<'_, '_>, Scope, &Surroundings) -> Option<Read>);
-
-fn known(reader: &Reader<'_, '_>, name: &str) -> Option<KnownType> {
-    match TYPES.iter().find(|(known, _)| *known == name) {
-        Some((name, Known::Type(read))) => Some((name, *read)),
-        Some((_, Known::NotYet)) => {
-            let known = TYPES.iter().filter(|(_, known)| matches!(known, Known::Type(_)));
-            let names: Vec<_> = known.map(|(name, _)| *name).collect();
-            reader.wrong("type", format!("`{name}` is not supported yet; this version has {}", names.join(", ")));
-            None
-        }
-        None => {
-            let at = reader.node("type").map_or(reader.at(), Node::at);
-            let mistake = Mistake::at(reader.path_of("type"), at, format!("there is no action type `{name}`"));
-            reader.mistakes().push(mistake.suggest(name, TYPES.iter().map(|(known, _)| *known)));
-            None
-        }
+fn known(reader: &Reader<'_, '_>, name: &str) -> Option<(&'static str, ReadAction)> {
+    let found = TYPES.iter().find(|(known, _)| *known == name);
+    if found.is_none() {
+        let at = reader.node("type").map_or(reader.at(), Node::at);
+        let mistake = Mistake::at(reader.path_of("type"), at, format!("there is no action type `{name}`"));
+        reader.mistakes().push(mistake.suggest(name, TYPES.iter().map(|(known, _)| *known)));
     }
+    found.copied()
 }
 
 fn verify(reader: &Reader<'_, '_>, name: &str, scope: Scope) -> Option<Verify> {
@@ -451,7 +441,7 @@ alert_actions:
             r#"
 incident_actions:
   - {name: a, type: webhok, url: "http://x/"}
-  - {name: b, type: awx, job_template_id: 1}
+  - {name: b, type: k8s_job, namespace: x, auth_secret: known}
   - {name: c, type: webhook}
   - {name: d, type: webhook, url: "http://x/{{alert.id}}", bodi: x}
   - {name: e, type: webhook, url: "http://x/{{", on_unknown: reconcile}
@@ -463,7 +453,7 @@ incident_actions:
         );
         let expected = [
             ("line 3", "there is no action type `webhok` (did you mean `webhook`?)"),
-            ("line 4", "`awx` is not supported yet"),
+            ("line 4", "incident_actions[1].spec: is required and missing"),
             ("line 5", "incident_actions[2].url: is required and missing"),
             ("line 6", "looks at an alert"),
             ("line 6", "bodi: unknown key (did you mean `body`?)"),

@@ -12,6 +12,16 @@ use crate::action::verdict::refusal;
 use crate::transport::{Answer, Request};
 use crate::yaml::Reader;
 
+/// What is asked of an API, whoever asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a [&'a str],
+    pub(crate) query: &'a [(&'a str, &'a str)],
+    pub(crate) body: Option<&'a Value>,
+    pub(crate) timeout: Duration,
+}
+
 /// A request below the base of an API.
 #[derive(Debug)]
 pub(crate) struct JsonCall<'c> {

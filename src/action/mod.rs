@@ -6,6 +6,8 @@
 //! elsewhere: an action spends no attempts of its own and never waits for another one.
 //! The [`Network`] is the only way out. Where there is none (shadow mode), nothing here can reach anything.
 
+mod awx;
+mod bearer;
 mod bigpanda;
 mod check;
 mod comment;
@@ -14,8 +16,11 @@ mod escalation;
 mod fresh;
 mod http_call;
 mod incident_call;
+mod job;
 mod json_api;
+mod k8s_job;
 mod network;
+mod parameters;
 mod rate;
 mod rootly;
 mod screwdriver;
@@ -250,36 +255,33 @@ pub(crate) struct Read {
 }
 
 /// How the definition of a type is read: takes its keys, notes mistakes, gives `None` when there were any.
-type ReadAction = fn(&Reader<'_, '_>, Scope, &Surroundings) -> Option<Read>;
-
-/// A type that definitions may name.
-pub(crate) enum Known {
-    /// Supported.
-    Type(ReadAction),
-    /// Planned, and refused with a clear text until it is there.
-    NotYet,
-}
+pub(crate) type ReadAction = fn(&Reader<'_, '_>, Scope, &Surroundings) -> Option<Read>;
 
 /// Every type, by the name it has in the configuration.
-pub(crate) const TYPES: [(&str, Known); 20] = [
-    ("webhook", Known::Type(webhook::read)),
-    ("comment_on_incident", Known::Type(comment::read)),
-    ("alert_slack", Known::Type(slack::read)),
-    ("awx", Known::NotYet),
-    ("check_alert_volume", Known::Type(check::alert_volume::read)),
-    ("check_outage", Known::Type(check::outage::read)),
-    ("check_service_now_changes", Known::Type(check::service_now::read_changes)),
-    ("incident_slack", Known::Type(slack::read)),
-    ("k8s_job", Known::NotYet),
-    ("ops_escalation", Known::Type(escalation::ops::read)),
-    ("rootly_escalation", Known::Type(escalation::rootly::read)),
-    ("scan_big_panda", Known::Type(check::big_panda::read)),
-    ("scan_rootly_alerts", Known::Type(check::rootly::read)),
-    ("scan_service_now_ops", Known::Type(check::service_now::read_ops)),
-    ("screwdriver", Known::Type(screwdriver::read)),
-    ("screwdriver_async", Known::Type(screwdriver::read_async)),
-    ("screwdriver_batch", Known::Type(screwdriver::read_batch)),
-    ("snooze_incident", Known::Type(incident_call::read_snooze)),
-    ("tag_incident", Known::Type(incident_call::read_tag)),
-    ("unassign_incident", Known::Type(incident_call::read_unassign)),
+pub(crate) const TYPES: [(&str, ReadAction); 20] = [
+    ("webhook", webhook::read),
+    ("comment_on_incident", comment::read),
+    ("alert_slack", slack::read),
+    ("awx", awx::read),
+    ("check_alert_volume", check::alert_volume::read),
+    ("check_outage", check::outage::read),
+    ("check_service_now_changes", check::service_now::read_changes),
+    ("incident_slack", slack::read),
+    ("k8s_job", k8s_job::read),
+    ("ops_escalation", escalation::ops::read),
+    ("rootly_escalation", escalation::rootly::read),
+    ("scan_big_panda", check::big_panda::read),
+    ("scan_rootly_alerts", check::rootly::read),
+    ("scan_service_now_ops", check::service_now::read_ops),
+    ("screwdriver", screwdriver::read),
+    ("screwdriver_async", screwdriver::read_async),
+    ("screwdriver_batch", screwdriver::read_batch),
+    ("snooze_incident", incident_call::read_snooze),
+    ("tag_incident", incident_call::read_tag),
+    ("unassign_incident", incident_call::read_unassign),
 ];
+
+/// The names of all types, as definitions may have them under `type`.
+pub fn type_names() -> impl Iterator<Item = &'static str> {
+    TYPES.iter().map(|(name, _)| *name)
+}

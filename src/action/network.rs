@@ -1,6 +1,7 @@
 //! The way out: HTTP, the values of secrets, and BigPanda's address. Shadow mode has none.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Network {
 #[derive(Debug)]
 struct Inner {
     http: HttpClient,
+    /// By the file of the authority that each trusts in addition.
+    trusting: Mutex<BTreeMap<PathBuf, HttpClient>>,
     providers: Providers,
     bigpanda: Option<BigPanda>,
     /// With the time of fetching. One that is not to be used any more has none, and stays for the sake of scrubbing.
@@ -46,12 +49,27 @@ pub struct SecretsUnavailable(#[from] SecretError);
 impl Network {
     /// A way out through `http`.
     pub fn new(http: HttpClient, providers: Providers, bigpanda: Option<BigPanda>) -> Self {
-        Self { inner: Arc::new(Inner { http, providers, bigpanda, kept: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner { http, trusting: Mutex::default(), providers, bigpanda, kept: Mutex::default() }),
+        }
     }
 
     /// The HTTP client.
     pub fn http(&self) -> &HttpClient {
         &self.inner.http
+    }
+
+    /// A client that also trusts the authority in this file; the common one where there is none. The text says why the
+    /// file cannot be used.
+    pub(crate) fn http_trusting(&self, ca: Option<&Path>) -> Result<HttpClient, String> {
+        let Some(ca) = ca else { return Ok(self.inner.http.clone()) };
+        let mut trusting = self.inner.trusting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(http) = trusting.get(ca) {
+            return Ok(http.clone());
+        }
+        let http = self.inner.http.trusting(ca).map_err(|error| format!("nothing was sent: {error}"))?;
+        trusting.insert(ca.to_owned(), http.clone());
+        Ok(http)
     }
 
     /// Where secrets come from.
@@ -95,10 +113,20 @@ impl Network {
         names: &[String],
         build: impl FnOnce(&Secrets) -> Result<Request, String> + Send,
     ) -> Result<Exchange, Report> {
+        self.exchange_by(self.http(), names, build).await
+    }
+
+    /// The same by another HTTP client.
+    pub(crate) async fn exchange_by(
+        &self,
+        http: &HttpClient,
+        names: &[String],
+        build: impl FnOnce(&Secrets) -> Result<Request, String> + Send,
+    ) -> Result<Exchange, Report> {
         let secrets = self.secrets(names.iter().map(String::as_str)).await;
         let secrets = secrets.map_err(|error| Report::Retryable { reason: error.to_string(), after: None })?;
         let request = build(&secrets).map_err(|reason| self.scrubbed(Report::Failed { reason }))?;
-        let result = self.http().send(request).await;
+        let result = http.send(request).await;
         if result.as_ref().is_ok_and(|answer| REFUSALS.contains(&answer.status)) {
             self.forget_secrets(names.iter().map(String::as_str));
         }

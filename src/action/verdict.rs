@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
-use serde_json::Value;
 
 use crate::action::Report;
 use crate::transport::{Answer, TransportError};
@@ -40,14 +39,6 @@ pub(crate) fn judge(
             Repeat::Harmless => Report::Retryable { reason: error.to_string(), after: None },
             Repeat::Doubles => Report::Unknown { reason: error.to_string() },
         },
-    }
-}
-
-/// The report on an answer that should name what was started. Where it does not, something may run that we cannot name.
-pub(crate) fn started(answer: &Answer, what: &str, id: impl FnOnce(&Value) -> Option<String>) -> Report {
-    match serde_json::from_slice(&answer.body).ok().and_then(|body| id(&body)) {
-        Some(id) => Report::Started { id },
-        None => Report::Unknown { reason: format!("the answer names no {what}: {}", refusal(answer)) },
     }
 }
 

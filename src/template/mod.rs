@@ -49,6 +49,8 @@ pub enum Escape {
     Slack,
     /// As one value in an encoded query of ServiceNow: it adds no condition, and none that would be run as a script is taken.
     ServiceNow,
+    /// As the name of one host in a pattern of Ansible: what would choose other hosts, or all, is refused.
+    Host,
 }
 
 /// A template, checked and compiled once. Cheap to clone.

@@ -32,7 +32,6 @@ fn write_value(out: &mut Output<'_>, escape: Escape, value: &Jinja) -> Result<()
     let text = plain(value);
     let written = match escape {
         _ if value.is_safe() => out.write_str(&text),
-        Escape::None => out.write_str(&text),
         Escape::Json => {
             let quoted = serde_json::Value::from(text).to_string();
             out.write_str(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
@@ -47,9 +46,24 @@ fn write_value(out: &mut Output<'_>, escape: Escape, value: &Jinja) -> Result<()
             return Err(minijinja::Error::new(ErrorKind::InvalidOperation, what));
         }
         Escape::ServiceNow => out.write_str(&text.replace('^', "^^")),
+        Escape::Host if !is_host(&text) => {
+            let what = "a value that is not the name of one host";
+            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, what));
+        }
+        Escape::None | Escape::Host => out.write_str(&text),
         Escape::Slack => out.write_str(&text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")),
     };
     written.map_err(minijinja::Error::from)
+}
+
+/// Nothing that separates, excludes or widens in a pattern of Ansible (`:`, `,`, `!`, `&`, `*`, `~`, `@`, brackets), and not
+/// the groups that every inventory has.
+fn is_host(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(plain)
+        && text != "all"
+        && text != "ungrouped"
 }
 
 /// A value as text: the items of a list with commas between them, `true` and `false` as JSON has them.

@@ -4,10 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Method, Url};
-use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::action::json_api::{JsonCall, json};
+use crate::action::json_api::{Ask, JsonCall, json};
 use crate::action::network::{Exchange, Network};
 use crate::action::verdict::{Repeat, judge};
 use crate::action::{Report, Secrets};
@@ -25,22 +24,12 @@ pub(crate) struct Api {
     token: Mutex<Option<(Instant, Secret)>>,
 }
 
-/// A request below `/v4`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) path: &'a [&'a str],
-    pub(crate) query: &'a [(&'a str, &'a str)],
-    pub(crate) body: Option<&'a Value>,
-    pub(crate) timeout: Duration,
-}
-
 impl Api {
     pub(crate) fn new(base: Url, secret: String) -> Self {
         Self { base, secret, token: Mutex::default() }
     }
 
-    /// Sends a request with a token. The report says why it was not sent, and that nothing was.
+    /// Sends a request below `/v4` with a token. The report says why it was not sent, and that nothing was.
     pub(crate) async fn ask(&self, network: &Network, ask: Ask<'_>) -> Result<Exchange, Report> {
         let token = self.token(network, ask.timeout).await?;
         let authorization = format!("Bearer {}", token.reveal());

@@ -7,30 +7,27 @@
 
 mod api;
 mod builds;
-mod parameters;
 
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reqwest::{Method, Url};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::action::comment::token;
 use crate::action::definition::{OnUnknown, Scope, Surroundings};
-use crate::action::json_api::{base_url, id_of, json, secret_name};
+use crate::action::job::{start, watch};
+use crate::action::json_api::{Ask, base_url, id_of, json, secret_name};
 use crate::action::network::{Exchange, Network};
-use crate::action::screwdriver::api::{Api, Ask};
+use crate::action::parameters::{About, Parameters};
+use crate::action::screwdriver::api::Api;
 use crate::action::screwdriver::builds::{Event, event};
-use crate::action::screwdriver::parameters::{About, Parameters};
-use crate::action::verdict::{Repeat, judge, started};
 use crate::action::{Action, Progress, Read, Reconciled, Report, Secrets, Task, Watch};
 use crate::template::{Context, RenderError};
 use crate::yaml::Reader;
 
 /// The public service.
 const API_URL: &str = "https://api.screwdriver.cd";
-const POLLING_INTERVAL: Duration = Duration::from_secs(30);
-const POLLING_TIMEOUT: Duration = Duration::from_mins(15);
 /// A job that waits for others gets its build when they have succeeded: all is well only if that is still so after this.
 const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 /// Events looked through for ours, newest first.
@@ -73,8 +70,8 @@ fn screwdriver(reader: &Reader<'_, '_>, scope: Scope, about: About, waits: bool)
     let pipeline = reader.read("pipeline_id", "the number of a pipeline", |node| node.text()?.parse().ok());
     let job = reader.required_string("job_name");
     let secret = secret_name(reader, "auth_secret");
-    let parameters = Parameters::read(reader, scope, about);
-    let watch = waits.then(|| watch(reader, POLLING_INTERVAL, POLLING_TIMEOUT));
+    let parameters = Parameters::read(reader, scope, about, "extra_parameters");
+    let watch = waits.then(|| watch(reader));
     if !waits {
         reader.ignored("polling_interval", "screwdriver_async does not wait");
         reader.ignored("polling_timeout", "screwdriver_async does not wait");
@@ -90,22 +87,11 @@ fn screwdriver(reader: &Reader<'_, '_>, scope: Scope, about: About, waits: bool)
     Some(Read { action: Box::new(action), on_unknown: OnUnknown::Reconcile })
 }
 
-/// `polling_interval` and `polling_timeout`.
-pub(crate) fn watch(reader: &Reader<'_, '_>, interval: Duration, timeout: Duration) -> Watch {
-    let interval = reader.duration("polling_interval").unwrap_or(interval);
-    let timeout = reader.duration("polling_timeout").unwrap_or(timeout);
-    if interval.is_zero() {
-        reader.wrong("polling_interval", "must be above 0");
-    }
-    if timeout < interval {
-        reader.wrong("polling_timeout", "must not be less than polling_interval");
-    }
-    Watch { interval, timeout }
-}
-
 impl Screwdriver {
     fn body(&self, task: Task<'_>, secrets: &Secrets) -> Result<Value, RenderError> {
         let parameters = self.parameters.filled(task.context, secrets)?;
+        let parameters: Map<_, _> =
+            parameters.into_iter().map(|(name, value)| (name, json!({ "value": value }))).collect();
         Ok(json!({
             "pipelineId": self.pipeline,
             "startFrom": self.job,
@@ -239,12 +225,7 @@ impl Action for Screwdriver {
     fn execute<'a>(&'a self, task: Task<'a>, network: &'a Network) -> BoxFuture<'a, Report> {
         Box::pin(async move {
             let report = match self.start(task, network).await {
-                Ok(Ok(answer)) if answer.status == 201 => started(&answer, "event", |body| id_of(body.get("id")?)),
-                // The event may have been made before something behind it failed.
-                Ok(Ok(answer)) if matches!(answer.status, 500 | 502 | 504) => {
-                    Report::Unknown { reason: crate::action::verdict::refusal(&answer) }
-                }
-                Ok(result) => judge(result, Repeat::Doubles, |_| false),
+                Ok(result) => start(result, "event", |body| id_of(body.get("id")?)),
                 Err(report) => report,
             };
             let report = match report {

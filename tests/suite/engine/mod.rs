@@ -1,12 +1,14 @@
 //! Ledger, actions and pipeline, with a source made for the purpose instead of a Kafka.
 
 mod actions;
+mod awx;
 mod bigpanda;
 mod books;
 mod checks;
 mod escalations;
 mod flow;
 mod guards;
+mod k8s_job;
 mod rules;
 mod screwdriver;
 mod slack;

@@ -1,6 +1,6 @@
-//! The parameters of a job: from fields and tags of the alert, of all alerts as lists, and from templates.
+//! The parameters of a job at a target: from fields and tags of the alert, of all alerts as lists, and from templates.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::action::Secrets;
 use crate::action::definition::{Scope, template};
@@ -26,7 +26,8 @@ pub(crate) enum About {
 }
 
 impl Parameters {
-    pub(crate) fn read(reader: &Reader<'_, '_>, scope: Scope, about: About) -> Option<Self> {
+    /// `extra` is the key under which the templates stand.
+    pub(crate) fn read(reader: &Reader<'_, '_>, scope: Scope, about: About, extra: &str) -> Option<Self> {
         let names = |key: &str| reader.strings(key).unwrap_or_default();
         let mut parameters = match about {
             About::One => {
@@ -46,7 +47,7 @@ impl Parameters {
                 screwdriver_batch takes the values of all alerts",
             );
         }
-        if let Some(section) = reader.child("extra_parameters") {
+        if let Some(section) = reader.child(extra) {
             for entry in section.rest() {
                 parameters.extra.push((entry.key.clone(), template(&section, &entry.key, scope, Some(Escape::None))?));
             }
@@ -64,13 +65,13 @@ impl Parameters {
         self.extra.iter().try_for_each(|(_, template)| template.render(context).map(drop))
     }
 
-    /// `{name: {"value": text}}`, as the API has them.
-    pub(crate) fn filled(&self, context: &Context, secrets: &Secrets) -> Result<Map<String, Value>, RenderError> {
+    /// Their names and values, in the order of the definition.
+    pub(crate) fn filled(&self, context: &Context, secrets: &Secrets) -> Result<Vec<(String, String)>, RenderError> {
         let mut values = self.of_alerts(context)?;
         for (name, template) in &self.extra {
             values.push((name.clone(), template.reveal(context, secrets)?.reveal().to_owned()));
         }
-        Ok(values.into_iter().map(|(name, value)| (name, json!({ "value": value }))).collect())
+        Ok(values)
     }
 
     fn of_alerts(&self, context: &Context) -> Result<Vec<(String, String)>, RenderError> {
@@ -122,11 +123,11 @@ mod tests {
     use crate::yaml::{Mistakes, parse};
     use std::sync::Arc;
 
-    fn filled(text: &str, scope: Scope, about: About) -> Result<Value, String> {
+    fn filled(text: &str, scope: Scope, about: About) -> Result<Vec<(String, String)>, String> {
         let mistakes = Mistakes::default();
         let node = parse(text, &mistakes).unwrap();
         let reader = Reader::new(&node, "", &mistakes);
-        let parameters = Parameters::read(&reader, scope, about);
+        let parameters = Parameters::read(&reader, scope, about, "extra_parameters");
         reader.close();
         let all: Vec<_> = mistakes.all().iter().map(ToString::to_string).collect();
         if !all.is_empty() {
@@ -138,24 +139,25 @@ mod tests {
         .unwrap();
         let context = Context::new(&incident).about(vec![0, 1]);
         let context = if scope == Scope::Alert { context.for_alert(0) } else { context };
-        let filled = parameters.unwrap().filled(&context, &Arc::default()).map_err(|error| error.to_string())?;
-        Ok(Value::Object(filled))
+        parameters.unwrap().filled(&context, &Arc::default()).map_err(|error| error.to_string())
+    }
+
+    fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn fields_tags_and_templates_become_parameters() {
         let text = r#"{alert_parameters: [host, id], alert_tag_parameters: [x.y-z], extra_parameters: {n: 5, who: "{{incident.id}}/{{host}}"}}"#;
-        let expected = json!({
-            "host": {"value": "h1"}, "id": {"value": "a"}, "x.y-z": {"value": "1"}, "n": {"value": "5"}, "who": {"value": "i/h1"},
-        });
-        assert_eq!(filled(text, Scope::Alert, About::One), Ok(expected));
+        let expected = [("host", "h1"), ("id", "a"), ("x.y-z", "1"), ("n", "5"), ("who", "i/h1")];
+        assert_eq!(filled(text, Scope::Alert, About::One), Ok(owned(&expected)));
     }
 
     #[test]
     fn a_batch_lists_the_values_of_the_supported_alerts() {
         let text = "{batch_alert_parameters: [host], batch_alert_tag_parameters: [x.y-z]}";
-        let expected = json!({"host": {"value": r#"["h1","h\"2"]"#}, "x.y-z": {"value": r#"["1",null]"#}});
-        assert_eq!(filled(text, Scope::Incident, About::All), Ok(expected));
+        let expected = [("host", r#"["h1","h\"2"]"#), ("x.y-z", r#"["1",null]"#)];
+        assert_eq!(filled(text, Scope::Incident, About::All), Ok(owned(&expected)));
     }
 
     #[test]
