@@ -72,8 +72,10 @@
 //!
 //! # Errors
 //! What passes is tried again with back-off and shows in [`ConsumerHandle::snapshot`]: per partition whether it is fetched
-//! and why not, per connection its last error, the state of the group. Only what an operator must change ends the consumer,
-//! as a [`FatalError`] that every further call returns.
+//! and why not, per connection its last error, the state of the group. How it came to that is in
+//! [`ConsumerHandle::flight_recorder`]: the newest decisive steps of the protocol, which are also written into the log when the
+//! consumer fences itself or ends. Only what an operator must change ends the consumer, as a [`FatalError`] that every
+//! further call returns.
 //!
 //! # Units and names
 //! Settings have Kafka's names, with underscores; durations are [`Duration`](std::time::Duration), sizes are bytes,
@@ -88,6 +90,7 @@ mod dial;
 mod event;
 mod examine;
 mod fetcher;
+mod flight;
 mod group;
 mod offsets;
 mod ownership;
@@ -120,6 +123,7 @@ pub use event::{BatchRecords, Event, LostCause, Records, ResetCause, Revocation,
 pub use examine::{Examiner, Login, PartitionView, TlsSession};
 #[cfg(feature = "service")]
 pub(crate) use examine::{addresses_of, shake_hands};
+pub use flight::{FlightEntry, FlightStep};
 pub use kafka_proto::assignor::AssignorKind;
 pub use kafka_proto::compression::Codec;
 pub use kafka_proto::error_code::ErrorCode;

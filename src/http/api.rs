@@ -24,6 +24,8 @@ pub enum Question {
     Health,
     /// The group and its partitions.
     Group,
+    /// The connections, the counts and the flight recorder of the consumer.
+    Client,
     /// Incidents of the last hour, by condition and outcome.
     Incidents,
     /// Actions that run, are held or unknown, with their age.
@@ -135,6 +137,7 @@ pub(super) fn router(surface: Arc<dyn Surface>) -> Router {
     Router::new()
         .route("/api/v1/health", fixed(Question::Health))
         .route("/api/v1/group", fixed(Question::Group))
+        .route("/api/v1/client", fixed(Question::Client))
         .route("/api/v1/incidents", fixed(Question::Incidents))
         .route("/api/v1/actions", fixed(Question::Actions))
         .route("/api/v1/guards", fixed(Question::Guards))

@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use crate::client::{FetchState, PartitionSnapshot, Snapshot};
+use crate::client::{BrokerConnection, ConnectionState, FetchState, FlightEntry, PartitionSnapshot, Snapshot};
 use crate::http::{Trouble, Wanted};
 use crate::ledger::{Entry, EpisodeKey, Filter, Ledger, Record, Summary};
 
@@ -45,6 +46,46 @@ fn partition(of: &PartitionSnapshot) -> Value {
         "lag_records": of.lag_records,
         "lag_s": of.lag.map(|lag| lag.as_secs_f64()),
         "buffered_bytes": of.buffered_bytes,
+    })
+}
+
+/// The connections, what was counted, and the newest decisive steps, oldest first.
+pub(super) fn client(consumer: &Snapshot, steps: &[FlightEntry]) -> Value {
+    json!({
+        "connections": consumer.connections.iter().map(connection).collect::<Vec<_>>(),
+        "metadata_error": consumer.metadata_error,
+        "buffered_bytes": consumer.buffered_bytes,
+        "flight_recorder": steps.iter().map(step).collect::<Vec<_>>(),
+    })
+}
+
+fn connection(of: &BrokerConnection) -> Value {
+    let (state, to, session_left) = match &of.state {
+        ConnectionState::Connected { to, session_left, .. } => ("connected", Some(to.to_string()), *session_left),
+        ConnectionState::Closed => ("closed", None, None),
+        ConnectionState::BackingOff { .. } => ("backing_off", None, None),
+    };
+    json!({
+        "broker": of.broker.map(|broker| broker.to_string()),
+        "address": of.address.as_ref().map(ToString::to_string),
+        "purpose": format!("{:?}", of.purpose).to_lowercase(),
+        "state": state,
+        "to": to,
+        "session_left_s": session_left.map(|left| left.as_secs_f64()),
+        "last_error": of.last_error,
+    })
+}
+
+fn step(of: &FlightEntry) -> Value {
+    let since_epoch = of.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    json!({
+        "number": of.number,
+        "at_ms": u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+        "seconds_ago": of.at.elapsed().as_secs_f64(),
+        "step": of.step.name(),
+        "detail": of.detail,
+        "times": of.times,
+        "last_seconds_ago": of.last_at.elapsed().as_secs_f64(),
     })
 }
 

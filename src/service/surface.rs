@@ -184,6 +184,9 @@ impl Surface for Face {
             (Question::Health, _) => Ok(self.health_answer()),
             (_, None) => Err(Trouble::NotNow(format!("not yet: {}", self.health.now()))),
             (Question::Group, Some(running)) => Ok(answers::group(&running.consumer.snapshot())),
+            (Question::Client, Some(running)) => {
+                Ok(answers::client(&running.consumer.snapshot(), &running.consumer.flight_recorder()))
+            }
             (Question::Incidents, Some(running)) => Ok(running.tally.hour().answer()),
             (Question::Actions, Some(running)) => looked(running).map(|view| page::rows(&view.open)),
             (Question::Guards, Some(running)) => {

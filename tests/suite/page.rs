@@ -63,6 +63,14 @@ fn the_page_and_the_api_tell_of_decisions_and_the_token_pauses() {
     assert_eq!((&health["ready"], &health["state"]), (&Value::from(true), &Value::from("running")), "{health}");
     let group = json(&service, "/api/v1/group");
     assert_eq!(group["partitions"][0]["partition"], "incidents-0", "{group}");
+    let client = json(&service, "/api/v1/client");
+    let steps: Vec<_> = client["flight_recorder"].as_array().expect("steps").iter().map(|step| &step["step"]).collect();
+    assert!(
+        ["joining", "assigned", "connected"].iter().all(|step| steps.iter().any(|known| *known == step)),
+        "{client}"
+    );
+    let connected = |of: &Value| of["state"] == "connected" && of["to"].is_string();
+    assert!(client["connections"].as_array().expect("connections").iter().any(connected), "{client}");
     let hour = json(&service, "/api/v1/incidents");
     assert_eq!(hour["incidents"][0]["outcome"], "succeeded", "{hour}");
     let found = json(&service, "/api/v1/incidents/one");
@@ -70,9 +78,15 @@ fn the_page_and_the_api_tell_of_decisions_and_the_token_pauses() {
     assert_eq!(json(&service, "/api/v1/decisions?incident=absent"), Value::Array(vec![]));
     assert_eq!(json(&service, "/api/v1/actions"), Value::Array(vec![]));
     let (_, page) = service.get("/status.html?incident=one").expect("a page");
-    for word in
-        ["Decisions about incident one", "intent", "Incidents of the last hour", "<svg", "value=\"one\"", "oozie saw:"]
-    {
+    for word in [
+        "Decisions about incident one",
+        "intent",
+        "Incidents of the last hour",
+        "<svg",
+        "value=\"one\"",
+        "oozie saw:",
+        "first join; as",
+    ] {
         assert!(page.contains(word), "{word}\n{page}");
     }
     assert!(!page.contains("<script"), "{page}");

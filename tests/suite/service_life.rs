@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka_broker_double::incidents::{IncidentSpec, Seed};
 use kafka_broker_double::target::{Reply, Target};
-use kafka_broker_double::{Cluster, Record};
+use kafka_broker_double::{ApiKey, Cluster, Record, ResponseError};
 use rustix::process::Signal;
 
 use crate::world::port;
@@ -160,4 +160,28 @@ fn logs_are_json_lines_without_secrets_and_the_probes_have_their_files() {
         assert!(object["timestamp"].is_string() && object["message"].is_string(), "{line}");
     }
     assert!(!log.contains(PASSWORD), "the password is in the log");
+}
+
+#[test]
+fn a_member_that_fences_itself_or_is_refused_for_good_tells_its_last_steps_in_the_log() {
+    let cluster = broker(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = start(&cluster, folder.path(), "");
+    service.wait_ready(PATIENCE);
+    let story = |service: &Service, last: &str| {
+        let log = service.log();
+        let steps: Vec<&str> = log.lines().filter(|line| line.contains("flight recorder: ")).collect();
+        let first = steps.iter().filter(|line| line.contains("flight recorder: first join; as a new member")).count();
+        steps.last().is_some_and(|line| line.contains(last)).then_some(first)
+    };
+    let silence = cluster.on(ApiKey::Heartbeat).always().silence();
+    let fenced = "flight recorder: incidents-0: no heartbeat was acknowledged";
+    assert_eq!(wait_for(|| service.last_words(), PATIENCE, || story(&service, fenced)), 1);
+    silence.remove();
+    service.wait_ready(PATIENCE);
+    cluster.on(ApiKey::Heartbeat).always().error(ResponseError::FencedInstanceId);
+    assert_eq!(service.wait_end(PATIENCE).code(), Some(1));
+    let ended = "flight recorder: another member with the same group.instance.id has taken over";
+    assert_eq!(story(&service, ended), Some(1), "each step is told once\n{}", service.log());
+    assert!(!service.log().contains(PASSWORD));
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::client::cluster::Purpose;
 use crate::client::config::{ClientConfig, HostPort};
 use crate::client::connection::{ConnectError, Connection, Connector, Load};
+use crate::client::flight::FlightStep;
 
 /// Every purpose, in the order of the slots.
 const PURPOSES: [Purpose; 6] =
@@ -117,11 +118,15 @@ impl BrokerLink {
         match &opened {
             Ok(connection) => {
                 *lock(&slot.connection) = Some(connection.clone());
+                connector.flight().record(FlightStep::Connected, format_args!("{} for {purpose:?}", connection.peer()));
                 if lock(&self.health).reached() {
                     tracing::info!(broker = %address, to = %connection.peer().address, "reached again");
                 }
             }
             Err(error) => {
+                let step =
+                    if error.is_authentication() { FlightStep::AuthenticationFailed } else { FlightStep::Unreachable };
+                connector.flight().record(step, format_args!("for {purpose:?}: {error}"));
                 if lock(&self.health).failed(error) {
                     tracing::warn!(broker = %address, ?purpose, %error, "cannot connect");
                 }

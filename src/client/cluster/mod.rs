@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
 use crate::client::connection::{ConnectError, Connection, Connector, RequestError};
+use crate::client::flight::FlightRecorder;
 use crate::client::request::Endpoint;
 use crate::client::request::find_coordinator::FindCoordinator;
 
@@ -213,6 +214,11 @@ impl Cluster {
     /// Drops what is known to be a wrong idea of the coordinator: the next look-up asks another broker.
     pub(crate) fn distrust_coordinator(&self) {
         self.0.ask_another_next();
+    }
+
+    /// Where everybody who uses this cluster writes down what happened.
+    pub(crate) fn flight(&self) -> &Arc<FlightRecorder> {
+        self.0.connector.flight()
     }
 
     /// Every broker with its connections, for people.

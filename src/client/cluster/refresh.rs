@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::cluster::{Inner, lock};
+use crate::client::flight::FlightStep;
 use crate::client::request::metadata::{GetMetadata, MetadataAnswer};
 
 /// `REBOOTSTRAP_REQUIRED`.
@@ -114,6 +115,7 @@ async fn ask(inner: &Arc<Inner>) -> Result<MetadataAnswer, String> {
 
 fn rebootstrap(inner: &Inner, why: &str) {
     tracing::warn!(why, "all brokers are forgotten; starting from bootstrap.servers");
+    inner.connector.flight().record(FlightStep::Rebootstrap, why);
     inner.change_metadata(|known| Some(known.without_brokers()));
     let known = Arc::clone(&inner.metadata.borrow());
     inner.forget_links(&known);

@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::client::connection::CloseCause;
+use crate::client::connection::{CloseCause, Peer};
+use crate::client::flight::{FlightRecorder, FlightStep};
 use crate::client::tls::TlsStream;
 
 /// A connected byte stream: TCP, or TLS over it.
@@ -49,18 +50,28 @@ impl Duplex for tokio::io::DuplexStream {
 }
 
 /// The end of a connection and its one cause.
-#[derive(Default)]
 pub(super) struct Fate {
+    /// Whose end it is, for the flight recorder.
+    peer: Peer,
+    flight: Arc<FlightRecorder>,
     cause: OnceLock<CloseCause>,
     ended: CancellationToken,
 }
 
 impl Fate {
+    pub(super) fn new(peer: Peer, flight: Arc<FlightRecorder>) -> Self {
+        Self { peer, flight, cause: OnceLock::new(), ended: CancellationToken::new() }
+    }
+
     /// Ends the connection unless it has ended; gives back the cause that counts.
     pub(super) fn end(&self, cause: CloseCause) -> CloseCause {
-        let cause = self.cause.get_or_init(|| cause).clone();
+        let counts = self.cause.get_or_init(|| {
+            self.flight.record(FlightStep::Disconnected, format_args!("{}: {cause}", self.peer));
+            cause
+        });
+        let counts = counts.clone();
         self.ended.cancel();
-        cause
+        counts
     }
 
     pub(super) fn cause(&self) -> Option<&CloseCause> {
@@ -338,7 +349,9 @@ mod tests {
         let dialled = TcpStream::connect(listener.local_addr().unwrap());
         let (ours, accepted) = tokio::join!(dialled, listener.accept());
         let (mut theirs, _) = accepted.unwrap();
-        let fate = Arc::new(Fate::default());
+        let name = crate::client::config::HostPort::parse("broker:9092").unwrap();
+        let peer = Peer { name, address: "127.0.0.1:9092".parse().unwrap() };
+        let fate = Arc::new(Fate::new(peer, Arc::default()));
         let mut guarded = Guarded::new(Box::new(ours.unwrap()), 1_000, Arc::clone(&fate));
         let request = [0, 0, 0, 8, 0, 11, 0, 9, 0, 0, 0, 7];
         guarded.write_all(&request).await.unwrap();

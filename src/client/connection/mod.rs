@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::client::config::{ClientConfig, HostPort};
+use crate::client::flight::{FlightRecorder, FlightStep};
 use crate::client::request::api_versions::ApiVersions;
 use crate::client::request::{AtMost, Exchange, Malformed, Reader, VersionRange};
 
@@ -58,6 +59,7 @@ struct Inner {
     muted_until: Mutex<Option<Instant>>,
     retire_at: OnceLock<Instant>,
     throttles: AtomicU64,
+    flight: Arc<FlightRecorder>,
 }
 
 /// Who is at the other end.
@@ -69,6 +71,12 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddrV4,
 }
 
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}", self.name, self.address)
+    }
+}
+
 impl Connection {
     /// Takes over a fresh stream and learns the broker's versions (KIP-35; KIP-511 names this software).
     async fn negotiate(
@@ -76,8 +84,9 @@ impl Connection {
         stream: guard::Stream,
         peer: Peer,
         config: &ClientConfig,
+        flight: Arc<FlightRecorder>,
     ) -> Result<Self, RequestError> {
-        let fate = Arc::new(Fate::default());
+        let fate = Arc::new(Fate::new(peer.clone(), Arc::clone(&flight)));
         let (largest, client_id) = (config.receive_message_max_bytes, config.client_id.as_str());
         let mut wire = Wire::new(load, stream, largest, client_id, Arc::clone(&fate));
         let ranges = learn_versions(&mut wire, &fate, config.request_timeout).await?;
@@ -96,6 +105,7 @@ impl Connection {
             muted_until: Mutex::new(None),
             retire_at: OnceLock::new(),
             throttles: AtomicU64::new(0),
+            flight,
         });
         tokio::spawn(close_in_time(Arc::downgrade(&inner), Arc::clone(&inner.fate)));
         Ok(Self(inner))
@@ -181,7 +191,7 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Connection({} at {})", self.0.peer.name, self.0.peer.address)
+        write!(f, "Connection({})", self.0.peer)
     }
 }
 
@@ -234,6 +244,7 @@ impl Inner {
     /// Throttles do not add up: the latest end counts (KIP-219).
     fn mute(&self, throttle: Duration) {
         self.throttles.fetch_add(1, Ordering::Relaxed);
+        self.flight.record(FlightStep::Throttled, format_args!("{} for {} ms", self.peer, throttle.as_millis()));
         let until = Instant::now() + throttle.min(THROTTLE_MAX);
         let mut muted = lock(&self.muted_until);
         *muted = Some(muted.map_or(until, |earlier| earlier.max(until)));

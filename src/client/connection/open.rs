@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
 use crate::client::connection::{CloseCause, Connection, Load, Peer, RequestError, guard};
 use crate::client::dial::{self, DialError};
+use crate::client::flight::FlightRecorder;
 use crate::client::resolver::{ResolveError, Resolver};
 use crate::client::sasl::{Authenticator, SaslError};
 use crate::client::tls::{Tls, TlsError};
@@ -84,6 +85,7 @@ pub(crate) struct Connector {
     resolver: Resolver,
     tls: Option<Tls>,
     authenticator: Option<Authenticator>,
+    flight: Arc<FlightRecorder>,
 }
 
 impl Connector {
@@ -97,7 +99,12 @@ impl Connector {
         let tls = config.security.tls().map(|tls| Tls::new(tls.clone())).transpose();
         let tls = tls.map_err(|error| vec![ConfigMistake::new("ssl.ca.location", error.to_string())])?;
         let authenticator = config.security.sasl().map(|sasl| Authenticator::new(sasl.clone()));
-        Ok(Self { config, resolver, tls, authenticator })
+        Ok(Self { config, resolver, tls, authenticator, flight: Arc::default() })
+    }
+
+    /// What happens to its connections.
+    pub(crate) fn flight(&self) -> &Arc<FlightRecorder> {
+        &self.flight
     }
 
     /// How names are looked up.
@@ -120,7 +127,7 @@ impl Connector {
             }
         };
         let peer = Peer { name: owned(), address };
-        let connection = Connection::negotiate(load, stream, peer, &self.config).await;
+        let connection = Connection::negotiate(load, stream, peer, &self.config, Arc::clone(&self.flight)).await;
         let connection = connection.map_err(|source| ConnectError::Negotiate { broker: owned(), source })?;
         if let Some(authenticator) = &self.authenticator {
             let session = authenticator.authenticate(&connection, self.config.request_timeout).await;

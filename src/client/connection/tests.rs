@@ -61,7 +61,7 @@ async fn connected_with(config: ClientConfig, buffer: usize, heartbeat: (i16, i1
     let mut broker = Broker(theirs);
     let peer = Peer { name: HostPort::parse("b1:9092").unwrap(), address: "127.0.0.1:9092".parse().unwrap() };
     let (connection, ()) = tokio::join!(
-        Connection::negotiate(Load::Questions, Box::new(ours), peer, &config),
+        Connection::negotiate(Load::Questions, Box::new(ours), peer, &config, Arc::default()),
         broker.negotiate(heartbeat)
     );
     (connection.unwrap(), broker)
@@ -236,7 +236,7 @@ async fn a_broker_that_does_not_know_our_api_versions_is_asked_in_version_0() {
         broker.answer(second.correlation, &[0, 0, 0, 0, 0, 1, 0, 12, 0, 0, 0, 1]).await;
     };
     let (connection, ()) =
-        tokio::join!(Connection::negotiate(Load::Questions, Box::new(ours), peer, &config), old_broker);
+        tokio::join!(Connection::negotiate(Load::Questions, Box::new(ours), peer, &config, Arc::default()), old_broker);
     assert_eq!(connection.unwrap().api_version::<Heartbeat>(), Some(1));
 }
 
@@ -312,7 +312,7 @@ async fn connected_for_records(config: ClientConfig, buffer: usize) -> (Connecti
     let (ours, theirs) = tokio::io::duplex(buffer);
     let mut broker = Broker(theirs);
     let peer = Peer { name: HostPort::parse("b1:9092").unwrap(), address: "127.0.0.1:9092".parse().unwrap() };
-    let negotiated = Connection::negotiate(Load::Records, Box::new(ours), peer, &config);
+    let negotiated = Connection::negotiate(Load::Records, Box::new(ours), peer, &config, Arc::default());
     let (connection, ()) = tokio::join!(negotiated, broker.negotiate((0, 0)));
     (connection.unwrap(), broker)
 }

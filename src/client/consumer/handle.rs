@@ -8,6 +8,7 @@ use kafka_proto::id::TopicPartition;
 use tokio::sync::oneshot;
 
 use crate::client::consumer::Shared;
+use crate::client::flight::FlightEntry;
 use crate::client::offsets::{Commit, CommitError, CommitJob, CommitReport};
 use crate::client::snapshot::Snapshot;
 
@@ -53,6 +54,12 @@ impl ConsumerHandle {
     /// Goes on where [`ConsumerHandle::pause`] stopped.
     pub fn resume(&self, partitions: &[TopicPartition]) {
         self.shared.queues.resume(partitions);
+    }
+
+    /// The newest decisive steps of the protocol, oldest first: at most 256 that tell of the membership, and as many others.
+    /// Also after the consumer has ended. Does not wait for anything.
+    pub fn flight_recorder(&self) -> Vec<FlightEntry> {
+        self.shared.cluster.flight().entries()
     }
 
     /// The consumer as it is now. Does not wait for anything.

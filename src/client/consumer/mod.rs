@@ -25,11 +25,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::client::cluster::Cluster;
 use crate::client::event::Event;
+use crate::client::flight::{FlightEntry, FlightStep};
 use crate::client::group::GroupStatus;
 use crate::client::offsets::CommitJob;
 use crate::client::ownership::SessionFence;
 use crate::client::queue::{Popped, Queues};
-use crate::client::snapshot::GroupSnapshot;
+use crate::client::snapshot::{GroupSnapshot, Snapshot};
 use engine::Command;
 use poll_clock::{Entered, PollClock};
 
@@ -49,8 +50,16 @@ pub(crate) struct Shared {
 impl Shared {
     /// The consumer cannot go on. The first reason counts.
     pub(crate) fn fail(&self, error: FatalError) {
-        // A later reason is a consequence of the first.
-        let _ = self.fatal.set(error);
+        self.fatal.get_or_init(|| {
+            // A later reason is a consequence of the first.
+            let flight = self.cluster.flight();
+            flight.record(FlightStep::Ended, &error);
+            match error {
+                FatalError::Group(_) | FatalError::Defect => flight.dump(&error),
+                FatalError::Closed => {}
+            }
+            error
+        });
         self.fence.end_term();
         self.queues.wake();
     }
@@ -127,6 +136,16 @@ impl Consumer {
     /// A handle for the tasks that process records.
     pub fn handle(&self) -> ConsumerHandle {
         ConsumerHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// The consumer as it is now; the same as [`ConsumerHandle::snapshot`].
+    pub fn snapshot(&self) -> Snapshot {
+        self.handle().snapshot()
+    }
+
+    /// The newest decisive steps of the protocol; the same as [`ConsumerHandle::flight_recorder`].
+    pub fn flight_recorder(&self) -> Vec<FlightEntry> {
+        self.handle().flight_recorder()
     }
 
     /// Stops fetching, finishes commits that were asked for, leaves the group. Nothing is committed that was not asked

@@ -7,6 +7,7 @@ use crate::client::consumer::engine::Command;
 use crate::client::consumer::{Consumer, CorruptBatchPolicy};
 use crate::client::event::{Event, Records};
 use crate::client::fetcher::{Damage, DamageKind, damage_of};
+use crate::client::flight::FlightStep;
 use crate::client::ownership::{NotOwned, Ownership};
 use crate::client::queue::Popped;
 
@@ -75,6 +76,9 @@ impl Consumer {
         match self.config.corrupt_batch_policy {
             CorruptBatchPolicy::Skip => {
                 tracing::error!(%partition, first = %from, last = %header.last_offset(), what = damage.what, "an unreadable batch was passed over");
+                let (last, what) = (header.last_offset(), &damage.what);
+                let detail = format_args!("{partition} from {from} to {last}: {what}");
+                self.shared.cluster.flight().record(FlightStep::Skipped, detail);
                 self.shared
                     .board
                     .count(|counters| counters.skipped_batches = counters.skipped_batches.saturating_add(1));

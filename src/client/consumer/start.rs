@@ -134,6 +134,7 @@ fn committer(
         group: shared.group.clone(),
         rejections,
         board: Arc::clone(&shared.board),
+        flight: Arc::clone(shared.cluster.flight()),
         request_timeout: config.client.request_timeout,
         backoff: Backoff::new(config.client.retry_backoff, config.client.retry_backoff_max),
     }

@@ -31,7 +31,7 @@ pub(crate) struct Position {
 }
 
 /// The broker to read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Leader {
     pub(crate) id: BrokerId,
     pub(crate) epoch: LeaderEpoch,
@@ -175,12 +175,13 @@ impl Partition {
         }
     }
 
-    /// The metadata names a leader. One with an older epoch than is known is late news (fault N8).
-    pub(crate) fn leader_is(&mut self, new: Option<Leader>) {
-        let Some(new) = new else { return };
+    /// The metadata names a leader. One with an older epoch than is known is late news (fault N8). Whether it took the
+    /// place of another one.
+    pub(crate) fn leader_is(&mut self, new: Option<Leader>) -> bool {
+        let Some(new) = new else { return false };
         let stale = |old: Leader| new.epoch != LeaderEpoch::UNKNOWN && new.epoch < old.epoch;
         if self.leader == Some(new) || self.leader.is_some_and(stale) {
-            return;
+            return false;
         }
         let changed = self.leader.replace(new).is_some();
         if let (true, Stage::Fetching(at)) = (changed, &self.stage) {
@@ -190,6 +191,7 @@ impl Partition {
             // Whatever the old leader refused, the new one has not (fault N9).
             self.work = Work::Idle;
         }
+        changed
     }
 
     /// The broker to fetch from.

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kafka_proto::assignor::PartitionCounts;
+use kafka_proto::error_code::ErrorCode;
 use kafka_proto::id::Generation;
 use kafka_proto::membership::{Answer, AskId, Coordinator, Input, Membership, MembershipConfig, Output};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::client::cluster::{Cluster, Metadata};
+use crate::client::flight::{FlightRecorder, FlightStep};
 use crate::client::group::exchange::{self, HeldBack};
 use crate::client::group::{GroupEvent, GroupStatus};
 use crate::client::ownership::SessionFence;
@@ -122,8 +124,9 @@ impl Life {
                 },
             };
             let what = name(&input);
+            self.note_refusal(&input);
             self.machine.handle(Instant::now(), input);
-            before = before.log_change(Stand::of(&self.machine), what);
+            before = before.log_change(Stand::of(&self.machine), what, self.cluster.flight());
         }
     }
 
@@ -155,6 +158,9 @@ impl Life {
                 self.tasks.spawn(async move { (ask.id, exchange::find_coordinator(&cluster, &ask).await) });
             }
             Output::Join(ask) => {
+                let (reason, member) = (&ask.reason, member_name(&ask.identity.member_id));
+                let detail = format_args!("{reason}; as {member} at broker {}", ask.call.coordinator);
+                cluster.flight().record(FlightStep::Joining, detail);
                 let held_back = self.supersede();
                 let task = async move { (ask.call.id, exchange::join(&cluster, &ask, &held_back).await) };
                 self.rebalancing = Some(self.tasks.spawn(task));
@@ -187,6 +193,33 @@ impl Life {
         Flow::On
     }
 
+    /// Errors in answers, and requests that got none, for the flight recorder; what they mean is the machine's to say.
+    fn note_refusal(&self, input: &Input) {
+        let refused = |what: &str, error: ErrorCode| {
+            if error != ErrorCode::None {
+                self.cluster.flight().record(FlightStep::GroupRefused, format_args!("{what}: {error}"));
+            }
+        };
+        match input {
+            Input::Answered(_, Answer::Joined(answer)) => refused("JoinGroup", answer.error),
+            Input::Answered(_, Answer::Synced(answer)) => refused("SyncGroup", answer.error),
+            Input::Answered(_, Answer::HeartbeatAnswered(error)) => refused("Heartbeat", *error),
+            Input::Answered(_, Answer::LeftGroup(error)) => refused("LeaveGroup", *error),
+            Input::Answered(_, Answer::Failed(failure)) => {
+                self.cluster.flight().record(FlightStep::GroupRefused, failure);
+            }
+            Input::Answered(_, Answer::Coordinator(_) | Answer::TopicsDescribed(_))
+            | Input::Tick
+            | Input::CoordinatorLost(_)
+            | Input::TopicsChanged(_)
+            | Input::RevocationDone(_)
+            | Input::CommitRejected(..)
+            | Input::PollDeadlinePassed
+            | Input::Polled
+            | Input::Leave { .. } => {}
+        }
+    }
+
     /// A join or sync that the machine has given up must not stand in the way of the next.
     fn supersede(&mut self) -> HeldBack {
         if let Some(task) = self.rebalancing.take() {
@@ -210,9 +243,18 @@ impl Life {
 
     fn show(&self) {
         let status = status_of(&self.machine);
+        let flight = self.cluster.flight();
         self.outlets.status.send_if_modified(|shown| {
             let changed = *shown != status;
             if changed {
+                match (shown.coordinator, status.coordinator) {
+                    (before, now) if before == now => {}
+                    (_, Some(id)) => flight.record(FlightStep::Coordinator, format_args!("broker {id}")),
+                    (_, None) => {
+                        let why = status.trouble.as_deref().unwrap_or("its connection is over");
+                        flight.record(FlightStep::Coordinator, format_args!("to be found again: {why}"));
+                    }
+                }
                 *shown = status;
             }
             changed
@@ -265,12 +307,18 @@ impl Stand {
         Self { state: machine.state().name(), generation: machine.generation() }
     }
 
-    fn log_change(self, now: Self, cause: &str) -> Self {
+    fn log_change(self, now: Self, cause: &str, flight: &FlightRecorder) -> Self {
         if self != now {
+            let detail = format_args!("{} -> {}, generation {}: {cause}", self.state, now.state, now.generation);
+            flight.record(FlightStep::State, detail);
             tracing::info!(from = self.state, to = now.state, generation = %now.generation, cause, "group membership");
         }
         now
     }
+}
+
+fn member_name(id: &str) -> &str {
+    if id.is_empty() { "a new member" } else { id }
 }
 
 /// What happened, in a word for the log.

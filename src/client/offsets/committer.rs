@@ -6,6 +6,7 @@
 //! one any more goes to the membership, which rejoins at once, but while a rebalance is under way a generation that is over
 //! only means to wait for the next one (fault G4).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use kafka_proto::id::{Generation, TopicPartition};
 use tokio::sync::{mpsc, watch};
 
 use crate::client::consumer::Board;
+use crate::client::flight::{FlightRecorder, FlightStep, Named};
 use crate::client::group::GroupStatus;
 use crate::client::offsets::commit::{
     Commit, CommitError, CommitJob, CommitOffset, CommitReport, CommittedOffset, DropCause, DroppedOffset,
@@ -41,6 +43,7 @@ pub(crate) struct Committer {
     /// Where refusals that concern the membership go.
     pub(crate) rejections: mpsc::UnboundedSender<(Generation, ErrorCode)>,
     pub(crate) board: Arc<Board>,
+    pub(crate) flight: Arc<FlightRecorder>,
     pub(crate) request_timeout: Duration,
     pub(crate) backoff: Backoff,
 }
@@ -117,6 +120,7 @@ impl Committer {
         match self.coordinator.request(request, limit).await {
             Ok(answer) => self.take(progress, &answer, &member),
             Err(error) => {
+                self.flight.record(FlightStep::CommitRefused, format_args!("no answer: {error}"));
                 progress.last = error;
                 Ok(())
             }
@@ -129,6 +133,7 @@ impl Committer {
         answer: &OffsetCommitAnswer,
         member: &Member,
     ) -> Result<(), CommitError> {
+        self.note_refusals(answer, member);
         let mut refused = None;
         for (partition, entry) in std::mem::take(&mut progress.todo) {
             let found = answer.partitions.iter().find(|(name, _)| *name == partition).map(|(_, error)| *error);
@@ -157,6 +162,19 @@ impl Committer {
             }
         }
         refused.map_or(Ok(()), |error| self.refused(progress, error, member))
+    }
+
+    /// One step for each error in the answer.
+    fn note_refusals(&self, answer: &OffsetCommitAnswer, member: &Member) {
+        let mut refused: BTreeMap<i16, Vec<TopicPartition>> = BTreeMap::new();
+        for (name, error) in answer.partitions.iter().filter(|(_, error)| *error != ErrorCode::None) {
+            refused.entry(error.code()).or_default().push(name.clone());
+        }
+        for (code, partitions) in refused {
+            let (error, generation) = (ErrorCode::from(code), member.generation);
+            let detail = format_args!("{error} in generation {generation}: {}", Named(&partitions));
+            self.flight.record(FlightStep::CommitRefused, detail);
+        }
     }
 
     /// Whether the membership is past the generation that was refused, or on its way to the next.

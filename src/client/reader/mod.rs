@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::client::cluster::Cluster;
 use crate::client::consumer::{CloseError, Consumer, ConsumerConfig, FatalError, random};
 use crate::client::event::{Event, Records, ResetCause, SkipCause};
+use crate::client::flight::FlightEntry;
 use crate::client::offsets::{OffsetQuestion, ask_offsets};
 use crate::client::request::list_offsets::OffsetSpec;
 use crate::client::snapshot::Snapshot;
@@ -172,9 +173,14 @@ impl Reader {
         Err(EndsUnknown { after: deadline, last })
     }
 
-    /// The reader as it is now: partitions, connections, the flight recorder. Does not wait for anything.
+    /// The reader as it is now: partitions, connections, counts. Does not wait for anything.
     pub fn snapshot(&self) -> Snapshot {
         self.consumer.handle().snapshot()
+    }
+
+    /// The newest decisive steps of the protocol, oldest first. Does not wait for anything.
+    pub fn flight_recorder(&self) -> Vec<FlightEntry> {
+        self.consumer.handle().flight_recorder()
     }
 
     /// Stops reading.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{BrokerConnection, ConnectionState, FetchState, Offset, PartitionSnapshot, Snapshot};
+use crate::client::{BrokerConnection, ConnectionState, FetchState, FlightEntry, Offset, PartitionSnapshot, Snapshot};
 use crate::http::{Cell, Fact, Part, Row, Section, Table, Tone};
 
 use super::{length, thousands};
@@ -89,6 +89,30 @@ fn connection(of: &BrokerConnection) -> Row {
         state(&of.state),
         of.address.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string).into(),
         of.last_error.clone().unwrap_or_default().into(),
+    ]
+}
+
+/// As many of the newest steps as a person reads; all of them are in `/api/v1/client`.
+const STEPS_SHOWN: usize = 60;
+
+pub(super) fn flight_recorder(steps: &[FlightEntry]) -> Section {
+    let table = Table {
+        caption: None,
+        columns: &["Ago", "Step", "About", "Times"],
+        numbers: &["Times"],
+        rows: steps.iter().rev().take(STEPS_SHOWN).map(step).collect(),
+        empty: "none yet",
+    };
+    let parts = vec![Part::Table(table)];
+    Section { id: "flight", title: "Last steps of the protocol".to_owned(), folded: true, parts }
+}
+
+fn step(of: &FlightEntry) -> Row {
+    vec![
+        length(of.last_at.elapsed()).into(),
+        of.step.name().replace('_', " ").into(),
+        of.detail.to_string().into(),
+        of.times.to_string().into(),
     ]
 }
 

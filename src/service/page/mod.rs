@@ -55,6 +55,7 @@ pub(super) fn sections(
         None => sections.insert(2, ledger::recent(ledger)),
     }
     sections.push(group::connections(consumer));
+    sections.push(group::flight_recorder(&running.consumer.flight_recorder()));
     sections.push(since_the_start(running));
     sections
 }

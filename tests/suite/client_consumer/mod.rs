@@ -3,6 +3,7 @@
 //! [`Reader`] is an application in small: it keeps what it read, commits what it is told to, and waits for conditions
 //! with a deadline.
 
+mod flight;
 mod groups;
 mod logs;
 mod offsets;

@@ -17,6 +17,7 @@ use crate::client::fetcher::{
     Damage, Effect, End, FetchFailure, Fetching, InFlight, Leader, Position, Sent, Stage, TopicIds, Wanted, Work,
     digest, fetch, name_of,
 };
+use crate::client::flight::{FlightStep, Named};
 use crate::client::ownership::Ownership;
 use crate::client::queue::Room;
 use crate::client::request::fetch::{Fetch, FetchAnswer, FetchedPartition, PartitionToFetch};
@@ -156,15 +157,24 @@ impl Engine {
             FetchUse::Throttled => return,
             FetchUse::Refetch => return self.session_refused(id, answer.error, now),
         }
+        let mut refused: BTreeMap<i16, Vec<TopicPartition>> = BTreeMap::new();
         for part in answer.partitions {
             let name = name_of(&part.topic, part.partition, ids);
             let Some((name, sent)) = name.and_then(|name| sent.get_key_value(&name)) else { continue };
+            if part.error != ErrorCode::None {
+                refused.entry(part.error.code()).or_default().push(name.clone());
+            }
             self.take_part(id, name, sent, part, &answer.endpoints, now);
+        }
+        for (code, partitions) in refused {
+            let detail = format_args!("Fetch at broker {id}: {}: {}", ErrorCode::from(code), Named(&partitions));
+            self.flight().record(FlightStep::Refused, detail);
         }
     }
 
     fn session_refused(&mut self, id: BrokerId, error: ErrorCode, now: Instant) {
         tracing::debug!(broker = %id, %error, "the fetch session starts anew");
+        self.flight().record(FlightStep::Refused, format_args!("Fetch at broker {id}: {error}"));
         // FETCH_SESSION_ID_NOT_FOUND and its kin are retriable: a full fetch is all they need.
         if error.class() != ErrorClass::Retriable {
             self.cluster.request_refresh();
@@ -188,6 +198,7 @@ impl Engine {
 
     fn fetch_failed(&mut self, id: BrokerId, flight: &InFlight, error: &str, now: Instant) {
         tracing::debug!(broker = %id, error, "a fetch failed");
+        self.flight().record(FlightStep::Refused, format_args!("Fetch at broker {id}: {error}"));
         let broker = self.broker(id);
         broker.session.close();
         let pause = broker.failed(now, random());
@@ -266,8 +277,11 @@ impl Engine {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.id == id).cloned();
         self.cluster.learn_leader(name, id, epoch, endpoint);
         let known = self.cluster.metadata().borrow().leader(name) == Some((id, epoch));
-        if let (true, Some(partition)) = (known, self.partitions.get_mut(name)) {
-            partition.leader_is(Some(Leader { id, epoch }));
+        if let (true, Some(partition)) = (known, self.partitions.get_mut(name))
+            && partition.leader_is(Some(Leader { id, epoch }))
+        {
+            let detail = format_args!("broker {id} in epoch {epoch}: {name}");
+            self.flight().record(FlightStep::LeaderMoved, detail);
         }
     }
 

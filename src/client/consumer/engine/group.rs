@@ -16,6 +16,7 @@ use crate::client::consumer::FatalError;
 use crate::client::consumer::engine::{Engine, Flow, Outcome, leader_in};
 use crate::client::event::{Event, Revocation};
 use crate::client::fetcher::{Origin, Partition};
+use crate::client::flight::{FlightStep, Named};
 use crate::client::group::GroupEvent;
 use crate::client::offsets::Member;
 use crate::client::ownership::{Ownership, SessionTerm, Standing};
@@ -71,6 +72,9 @@ impl Engine {
         }
         self.want_leaders();
         self.warm_leaders(&assigned.added);
+        let (added, all) = (Named(&assigned.added), assigned.all.len());
+        let detail = format_args!("generation {}: {added} (all: {all})", assigned.generation);
+        self.flight().record(FlightStep::Assigned, detail);
         tracing::info!(generation = %assigned.generation, added = assigned.added.len(), all = assigned.all.len(), "partitions assigned");
         if self.closing.is_none() {
             self.shared.queues.push_event(Event::Assigned { partitions: ownerships });
@@ -129,6 +133,7 @@ impl Engine {
 
     fn revoke(&mut self, id: AskId, names: &[TopicPartition], deadline: Instant) {
         tracing::info!(partitions = names.len(), "partitions are being revoked");
+        self.flight().record(FlightStep::Revoking, Named(names));
         let ownerships = self.end(names, Standing::Revoking);
         if self.closing.is_some() || ownerships.is_empty() {
             // Nobody is left to ask.
@@ -149,11 +154,23 @@ impl Engine {
         for ownership in &revocation.ownerships {
             ownership.become_at_least(Standing::Revoked);
         }
+        let names: Vec<_> = revocation.ownerships.iter().map(|ownership| ownership.partition().clone()).collect();
+        self.flight().record(FlightStep::Revoked, Named(&names));
         self.group.revocation_done(revocation.id);
     }
 
     fn lost(&mut self, partitions: Vec<TopicPartition>, cause: LostCause) {
         tracing::warn!(partitions = partitions.len(), %cause, "partitions lost");
+        self.flight().record(FlightStep::Lost, format_args!("{}: {cause}", Named(&partitions)));
+        match cause {
+            LostCause::SessionExpired | LostCause::RebalanceExpired => self.flight().dump(&cause),
+            LostCause::RevocationTimedOut
+            | LostCause::PollDeadlinePassed
+            | LostCause::UnknownMember
+            | LostCause::IllegalGeneration
+            // Follows at once, and tells more.
+            | LostCause::Fatal(_) => {}
+        }
         self.end(&partitions, Standing::Lost);
         if self.closing.is_none() {
             self.shared.queues.push_event(Event::Lost { partitions, cause });

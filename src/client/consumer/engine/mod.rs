@@ -23,6 +23,7 @@ use crate::client::cluster::{Cluster, Metadata};
 use crate::client::consumer::config::ConsumerConfig;
 use crate::client::consumer::{ConsumerHandle, FatalError, Shared};
 use crate::client::fetcher::{Broker, Damage, Effect, Leader, Partition, Policies, Stage, Work};
+use crate::client::flight::{FlightRecorder, FlightStep, Named};
 use crate::client::group::Group;
 use crate::client::offsets::{Coordinator, Member};
 use crate::client::ownership::{Ownership, Standing};
@@ -231,6 +232,7 @@ impl Engine {
 
     fn look_at_the_poll_interval(&mut self, now: Instant) {
         if self.closing.is_none() && self.shared.poll.expire(now, self.config.max_poll_interval) {
+            self.flight().record(FlightStep::PollIntervalPassed, format_args!("{:?}", self.config.max_poll_interval));
             tracing::warn!(limit = ?self.config.max_poll_interval, "next() was not called within max.poll.interval.ms: leaving the group until it is");
             self.group.poll_deadline_passed();
         }
@@ -249,11 +251,20 @@ impl Engine {
         self.shared.board.close(partition.name());
     }
 
-    /// Leaders, epochs and topic ids as the brokers see them now.
+    /// Leaders, epochs and topic ids as the brokers see them now. What moved is one step for each new leader.
     fn follow_metadata(&mut self) {
         let metadata = Arc::clone(&self.metadata.borrow_and_update());
+        let mut moved: BTreeMap<Leader, Vec<TopicPartition>> = BTreeMap::new();
         for partition in self.partitions.values_mut() {
-            partition.leader_is(leader_in(&metadata, partition.name()));
+            if let (true, Some(leader)) =
+                (partition.leader_is(leader_in(&metadata, partition.name())), partition.leader)
+            {
+                moved.entry(leader).or_default().push(partition.name().clone());
+            }
+        }
+        for (Leader { id, epoch }, partitions) in moved {
+            let detail = format_args!("broker {id} in epoch {epoch}: {}", Named(&partitions));
+            self.flight().record(FlightStep::LeaderMoved, detail);
         }
         for (name, id) in topic_ids_in(&metadata) {
             let before = self.topic_ids.insert(Arc::clone(&name), id);
@@ -276,6 +287,7 @@ impl Engine {
     }
 
     fn topic_was_recreated(&mut self, topic: &Arc<str>) {
+        self.flight().record(FlightStep::TopicRecreated, topic);
         tracing::warn!(%topic, "the topic was deleted and created again: its offsets start anew");
         let names: Vec<_> = self.partitions.keys().filter(|name| name.topic == *topic).cloned().collect();
         for name in names {
@@ -309,16 +321,23 @@ impl Engine {
         match item {
             Item::Notice(Event::OffsetReset { partition, from, to, cause }) => {
                 tracing::warn!(%partition, ?from, %to, ?cause, "the position was reset");
+                let before = from.map_or_else(|| "nowhere".to_owned(), |from| from.to_string());
+                let detail = format_args!("{partition} from {before} to {to}: {cause:?}");
+                self.flight().record(FlightStep::PositionReset, detail);
                 self.shared.board.count(|counters| counters.resets = counters.resets.saturating_add(1));
             }
             Item::Notice(Event::Skipped { partition, first, last, cause }) => {
                 tracing::error!(%partition, %first, %last, ?cause, "an unreadable batch was passed over");
+                let detail = format_args!("{partition} from {first} to {last}: {cause:?}");
+                self.flight().record(FlightStep::Skipped, detail);
                 self.shared
                     .board
                     .count(|counters| counters.skipped_batches = counters.skipped_batches.saturating_add(1));
             }
             Item::Notice(Event::Truncated { partition, position, diverged_at }) => {
                 tracing::warn!(%partition, %position, %diverged_at, "the log was truncated below what was read");
+                let detail = format_args!("{partition} at {position}: the log differs from {diverged_at} on");
+                self.flight().record(FlightStep::Truncated, detail);
             }
             Item::Notice(_) | Item::Batch { .. } | Item::Gap { .. } => {}
         }
@@ -328,6 +347,7 @@ impl Engine {
         if let Some(partition) = self.partitions.get(name) {
             if let (Stage::Parked { at, cause }, Work::Idle) = (&partition.stage, &partition.work) {
                 tracing::error!(partition = %name, ?at, ?cause, "the partition is parked");
+                self.flight().record(FlightStep::Parked, format_args!("{name}: {cause:?}"));
             }
             self.shared.board.note(name, |notes| notes.follow(partition));
         }
@@ -342,6 +362,10 @@ impl Engine {
     /// The partition, if `ownership` is still its assignment.
     fn partition_of(&mut self, ownership: &Ownership) -> Option<&mut Partition> {
         self.partitions.get_mut(ownership.partition()).filter(|partition| partition.ownership == *ownership)
+    }
+
+    fn flight(&self) -> &FlightRecorder {
+        self.cluster.flight()
     }
 
     fn handle(&self) -> ConsumerHandle {

@@ -4,6 +4,7 @@
 //! still the same assignment and in the stage that asked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_proto::error_code::{ErrorClass, ErrorCode};
@@ -12,6 +13,7 @@ use kafka_proto::id::{BrokerId, TopicPartition};
 use crate::client::consumer::engine::{Engine, Outcome};
 use crate::client::consumer::random;
 use crate::client::fetcher::{Broker, Effect, Partition, Position, Stage, Work};
+use crate::client::flight::{FlightStep, Named};
 use crate::client::offsets::{EndQuestion, Found, OffsetQuestion, ask_committed, ask_epoch_ends, ask_offsets};
 use crate::client::ownership::Ownership;
 use crate::client::request::IsolationLevel;
@@ -46,6 +48,16 @@ impl Question {
             Stage::CheckingRange { .. } => leader.map(Self::Range),
             Stage::Validating(_) => leader.map(Self::Epoch),
             Stage::Fetching(_) | Stage::Parked { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Committed => f.write_str("OffsetFetch"),
+            Self::Start(leader) | Self::Range(leader) => write!(f, "ListOffsets at broker {leader}"),
+            Self::Epoch(leader) => write!(f, "OffsetForLeaderEpoch at broker {leader}"),
         }
     }
 }
@@ -131,6 +143,7 @@ impl Engine {
         let now = Instant::now();
         match found {
             Ok(mut found) => {
+                self.note_refusals(question, &found);
                 for (name, (ownership, stage)) in askers {
                     let answer = found.remove(&name);
                     self.answer_one(question, &name, &ownership, &stage, answer, now);
@@ -142,6 +155,7 @@ impl Engine {
 
     fn nobody_answered(&mut self, question: Question, askers: Askers, error: &str, now: Instant) {
         tracing::debug!(?question, error, "a question about offsets failed");
+        self.flight().record(FlightStep::Refused, format_args!("{question}: {error}"));
         if let Some(leader) = question.leader() {
             self.broker(leader).slow_questions(now);
             self.cluster.request_refresh();
@@ -153,6 +167,20 @@ impl Engine {
                 partition.failed(error.to_owned(), now, random);
             }
             self.note(&name);
+        }
+    }
+
+    /// One step for each error in the answer.
+    fn note_refusals(&self, question: Question, found: &Found) {
+        let mut refused: BTreeMap<i16, Vec<TopicPartition>> = BTreeMap::new();
+        for (name, answer) in found {
+            if let Err(error) = answer {
+                refused.entry(error.code()).or_default().push(name.clone());
+            }
+        }
+        for (code, partitions) in refused {
+            let detail = format_args!("{question}: {}: {}", ErrorCode::from(code), Named(&partitions));
+            self.flight().record(FlightStep::Refused, detail);
         }
     }
 
