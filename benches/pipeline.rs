@@ -21,7 +21,7 @@ use kafka_consumer::client::{AutoOffsetReset, Consumer, Resolver, TlsSettings};
 use kafka_consumer::condition::Conditions;
 use kafka_consumer::incident;
 use kafka_consumer::ledger::{Ledger, Opened};
-use kafka_consumer::pipeline::{Domain, Executor, KafkaSource, Limits, run, wall_clock_ms};
+use kafka_consumer::pipeline::{Domain, Edition, Executor, KafkaSource, Limits, Rulebook, run, wall_clock_ms};
 use kafka_consumer::secret::Secrets;
 use kafka_consumer::transport::{HttpClient, HttpSettings};
 use kafka_consumer::yaml::{Mistakes, parse};
@@ -168,13 +168,11 @@ fn domain(ledger: Ledger, target: &str) -> Domain {
     let resolver = Resolver::system(Duration::from_secs(5));
     let http = HttpClient::new(resolver, TlsSettings::default(), HttpSettings::default()).expect("builds");
     Domain {
-        conditions,
-        definitions,
+        rulebook: Arc::new(Rulebook::new(Edition { conditions, definitions, ..Edition::default() })),
         ledger,
         executor: Executor::Live(Network::new(http, Secrets::default(), None)),
         dead_letters: None,
         kill_switch_file: None,
-        guards: kafka_consumer::guard::Rules::default(),
         limits: Limits { commit_interval: Duration::from_millis(100), ..Limits::default() },
         incident_limits: incident::Limits::default(),
         observer: Arc::new(()),

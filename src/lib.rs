@@ -22,6 +22,8 @@ pub mod container;
 #[cfg(feature = "service")]
 pub mod dead_letter;
 #[cfg(feature = "service")]
+pub mod files;
+#[cfg(feature = "service")]
 pub mod guard;
 #[cfg(feature = "service")]
 pub mod http;

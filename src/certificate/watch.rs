@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::pair::{Pair, PairFiles};
+use crate::files::Looks;
+
+use super::pair::{Pair, PairError, PairFiles};
 use super::watched::{News, Urgency, Watched};
 
 /// Between two looks, unless something is amiss.
@@ -74,6 +76,7 @@ impl Shown {
 #[derive(Debug)]
 pub struct CertificateWatch {
     settings: WatchSettings,
+    looks: Looks<Result<Pair, PairError>>,
     watched: Watched,
     shown: watch::Sender<Watching>,
     renewals: Arc<AtomicU64>,
@@ -84,8 +87,11 @@ impl CertificateWatch {
     pub async fn begin(settings: WatchSettings) -> Self {
         let watched = Watched::new(settings.files.clone(), settings.common_name.clone());
         let (shown, renewals) = (watch::Sender::new(Watching::default()), Arc::default());
-        let mut this = Self { settings, watched, shown, renewals };
-        this.look().await;
+        let files = settings.files.clone();
+        let looks = Looks::new(move || Pair::read(&files));
+        let mut this = Self { settings, looks, watched, shown, renewals };
+        let found = this.looks.now().await;
+        this.take(found);
         this
     }
 
@@ -98,14 +104,13 @@ impl CertificateWatch {
     /// Looks until dropped.
     pub async fn run(mut self) {
         loop {
-            tokio::time::sleep(self.watched.next_look(Instant::now(), self.settings.every)).await;
-            self.look().await;
+            let found = self.looks.after(self.watched.next_look(Instant::now(), self.settings.every)).await;
+            self.take(found);
         }
     }
 
-    async fn look(&mut self) {
-        let files = self.settings.files.clone();
-        let Ok(found) = tokio::task::spawn_blocking(move || Pair::read(&files)).await else { return };
+    fn take(&mut self, found: Option<Result<Pair, PairError>>) {
+        let Some(found) = found else { return };
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_s = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         for news in self.watched.take(Instant::now(), now_s, found) {

@@ -11,6 +11,7 @@ use crate::dead_letter::DeadLetter;
 use crate::incident::Incident;
 use crate::ledger::Note;
 use crate::pipeline::feed::{Batch, Right};
+use crate::pipeline::rulebook::Edition;
 use crate::pipeline::run::Shared;
 
 /// What became of a batch.
@@ -24,6 +25,8 @@ pub(crate) struct Decided<R> {
     pub(crate) size: usize,
     pub(crate) records: usize,
     pub(crate) arrived: Instant,
+    /// The rules that all of it was decided by.
+    pub(crate) rules: Arc<Edition>,
     /// In the order of their offsets.
     pub(crate) open: Vec<Open>,
     /// What conditions have to remember: on disk before any of this counts.
@@ -57,6 +60,7 @@ impl Open {
 
 /// Decides every record of a batch.
 pub(crate) fn decide<B: Batch>(batch: &B, assignment: u64, shared: &Shared) -> Decided<B::Right> {
+    let rules = shared.domain.rulebook.now();
     let mut decided = Decided {
         right: batch.right().clone(),
         assignment,
@@ -66,24 +70,31 @@ pub(crate) fn decide<B: Batch>(batch: &B, assignment: u64, shared: &Shared) -> D
         size: batch.size(),
         records: 0,
         arrived: Instant::now(),
+        rules: Arc::clone(&rules),
         open: Vec::new(),
         notes: Vec::new(),
     };
     let now = shared.domain.now_s();
     batch.each(&mut |record| {
         decided.records += 1;
-        decided.open.extend(judge(&record, batch.right(), shared, now, &mut decided.notes));
+        decided.open.extend(judge(&record, batch.right(), (shared, &rules), now, &mut decided.notes));
     });
     decided
 }
 
-fn judge<R: Right>(record: &Record<'_>, right: &R, shared: &Shared, now: i64, notes: &mut Vec<Note>) -> Option<Open> {
+fn judge<R: Right>(
+    record: &Record<'_>,
+    right: &R,
+    (shared, rules): (&Shared, &Edition),
+    now: i64,
+    notes: &mut Vec<Note>,
+) -> Option<Open> {
     let value = record.value.unwrap_or_default();
     let incident = match Incident::parse_within(value, &shared.domain.incident_limits) {
         Ok(incident) => incident,
         Err(error) => return Some(Open::Malformed(letter(record, right, &error))),
     };
-    let decision = shared.lookback.decide(&shared.domain.conditions, &incident, now, notes);
+    let decision = shared.lookback.decide(&rules.conditions, &incident, now, notes);
     let Decision { matched, undecided, seen: _ } = decision;
     if matched.is_none() {
         shared.newest.unmatched(&incident.id, incident.updated_on);
@@ -95,7 +106,7 @@ fn judge<R: Right>(record: &Record<'_>, right: &R, shared: &Shared, now: i64, no
     // Also a snapshot that is stale already: what a former process began for it has to be settled before its offset is done.
     if matched.is_some() {
         shared.newest.matched(&id, incident.updated_on);
-        shared.guards.matched(now.saturating_mul(1000));
+        shared.guards.matched(&rules.guards, now.saturating_mul(1000));
     }
     Some(Open::Matched(Candidate {
         offset: record.offset,

@@ -4,21 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::action::{Definitions, Network};
-use crate::condition::{Condition, Conditions, Mode};
-use crate::guard;
+use crate::action::Network;
+use crate::condition::{Condition, Mode};
 use crate::incident;
 use crate::ledger::Ledger;
 use crate::pipeline::left::Left;
 use crate::pipeline::letters::Letters;
 use crate::pipeline::observe::{Observer, Status};
+use crate::pipeline::rulebook::Rulebook;
 
 /// Everything that decides and acts. Built once by the service.
 pub struct Domain {
-    /// The rules.
-    pub conditions: Conditions,
-    /// The actions.
-    pub definitions: Definitions,
+    /// Conditions, actions and the guards for all, as they are in force.
+    pub rulebook: Arc<Rulebook>,
     /// The durable record.
     pub ledger: Ledger,
     /// Whether anything can be reached at all.
@@ -27,8 +25,6 @@ pub struct Domain {
     pub dead_letters: Option<Letters>,
     /// While this file exists nothing starts; its text is the reason.
     pub kill_switch_file: Option<PathBuf>,
-    /// What may keep an attempt from being made.
-    pub guards: guard::Rules,
     /// Bounds.
     pub limits: Limits,
     /// How large a record may be.

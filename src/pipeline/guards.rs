@@ -11,7 +11,9 @@ use tokio::sync::SemaphorePermit;
 use crate::action::{Network, read_again};
 use crate::condition::Memory;
 use crate::guard::switch::Scope;
-use crate::guard::{Books, Change, Charge, Cleared, Engaged, Facts, Guard, Own, Reading, Refusal, Rules, Then};
+use crate::guard::{
+    Books, Change, Charge, Cleared, Engaged, Facts, Freshness, Guard, Own, Reading, Refusal, Rules, Then,
+};
 use crate::guard::{check, check_event};
 use crate::ledger::{Note, Outcome, Terminal};
 use crate::pipeline::PipelineError;
@@ -20,6 +22,7 @@ use crate::pipeline::feed::Right;
 use crate::pipeline::guard::{Interrupt, LOOKS_EVERY, pass, pause, switched_on, unless_stopped};
 use crate::pipeline::imported;
 use crate::pipeline::observe::Occurrence;
+use crate::pipeline::rulebook::Edition;
 use crate::pipeline::run::Run;
 use crate::pipeline::shown;
 use crate::plan::Step;
@@ -31,7 +34,6 @@ const READS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The guards of a running pipeline.
 #[derive(Debug)]
 pub(crate) struct Guards {
-    rules: Rules,
     books: Mutex<Books>,
     /// Of storm mode, which is entered where nothing may wait.
     pending: Mutex<Vec<Note>>,
@@ -40,6 +42,8 @@ pub(crate) struct Guards {
 /// An attempt that may be made now. Dropped, it frees what it holds.
 pub(crate) struct Pass {
     guards: Arc<Guards>,
+    /// Those that let it through.
+    rules: Arc<Edition>,
     cleared: Cleared,
     notes: Vec<Note>,
 }
@@ -65,12 +69,12 @@ impl Guards {
         for tripped in books.tripped(now_ms) {
             tracing::error!(tripped, "a guard was tripped before the start and still is");
         }
-        Ok(Arc::new(Self { rules: domain.guards.clone(), books: Mutex::new(books), pending: Mutex::default() }))
+        Ok(Arc::new(Self { books: Mutex::new(books), pending: Mutex::default() }))
     }
 
     /// Notes a match. Never waits.
-    pub(crate) fn matched(&self, now_ms: i64) {
-        let Some(storm) = &self.rules.storm else { return };
+    pub(crate) fn matched(&self, rules: &Rules, now_ms: i64) {
+        let Some(storm) = &rules.storm else { return };
         let change = self.books().matched(storm, now_ms);
         let notes = told(change);
         if !notes.is_empty() {
@@ -103,11 +107,12 @@ impl Guards {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(self: &Arc<Self>, facts: &Facts, now_ms: i64) -> Result<Pass, Refusal> {
+    fn enter(self: &Arc<Self>, facts: &Facts, rules: Arc<Edition>, now_ms: i64) -> Result<Pass, Refusal> {
         let mut books = self.books();
-        check(facts, &self.rules, &books, now_ms)?;
-        let (cleared, notes) = books.enter(facts, &self.rules, now_ms);
-        Ok(Pass { guards: Arc::clone(self), cleared, notes: notes.into_iter().map(ledger_note).collect() })
+        check(facts, &rules.guards, &books, now_ms)?;
+        let (cleared, notes) = books.enter(facts, &rules.guards, now_ms);
+        let notes = notes.into_iter().map(ledger_note).collect();
+        Ok(Pass { guards: Arc::clone(self), rules, cleared, notes })
     }
 }
 
@@ -119,7 +124,7 @@ impl Pass {
 
     /// Whether the service works, as the attempt has seen. What is to be written about it.
     pub(crate) fn report(&mut self, works: bool, now_ms: i64) -> Vec<Note> {
-        let change = self.guards.books().report(&mut self.cleared, works, &self.guards.rules, now_ms);
+        let change = self.guards.books().report(&mut self.cleared, works, &self.rules.guards, now_ms);
         told(change)
     }
 }
@@ -185,36 +190,36 @@ impl<R: Right> Run<'_, R> {
     }
 
     async fn clear(&self, step: &Step, network: &Network) -> Result<Result<Pass, Refusal>, Interrupt> {
-        let guards = &self.shared.guards;
-        let mut facts = self.facts(step).await;
+        let (guards, rules) = (&self.shared.guards, self.domain.rulebook.now());
+        let mut facts = self.facts(step, &rules.guards).await;
         if let Err(refusal) = check_event(&facts, (self.domain.now_ms)()) {
             return Ok(Err(refusal));
         }
         if step.is_harmless() {
             facts.reading = Reading::NotNeeded;
-        } else if guards.rules.freshness.is_some() {
-            facts.reading = self.reading(step, network).await?;
+        } else if let Some(freshness) = &rules.guards.freshness {
+            facts.reading = self.reading(step, freshness, network).await?;
             // That took a while.
             pass(self.domain, &self.job.right, &self.job.stop).await?;
             facts.switch = self.switch(step).await;
         }
-        Ok(guards.enter(&facts, (self.domain.now_ms)()))
+        Ok(guards.enter(&facts, rules, (self.domain.now_ms)()))
     }
 
     /// What something that was let through by an earlier process counts against now.
     pub(crate) async fn occupied(&self, step: &Step) -> Pass {
-        let guards = &self.shared.guards;
-        let facts = self.facts(step).await;
+        let (guards, rules) = (&self.shared.guards, self.domain.rulebook.now());
+        let facts = self.facts(step, &rules.guards).await;
         let cleared = guards.books().occupy(&facts);
-        Pass { guards: Arc::clone(guards), cleared, notes: Vec::new() }
+        Pass { guards: Arc::clone(guards), rules, cleared, notes: Vec::new() }
     }
 
-    async fn facts(&self, step: &Step) -> Facts {
+    async fn facts(&self, step: &Step, rules: &Rules) -> Facts {
         let context = step.context(1);
         let incident = context.incident();
         let definition = &step.definition;
         let condition = self.job.matched.as_ref().map(|matched| &matched.condition);
-        let all = &self.shared.guards.rules.all;
+        let all = &rules.all;
         let mut charges: Vec<_> = charges(step, all, "limits").collect();
         let mut ages = vec![all.max_event_age, definition.guards.max_event_age];
         if let Some(condition) = condition {
@@ -252,8 +257,7 @@ impl<R: Right> Run<'_, R> {
         None
     }
 
-    async fn reading(&self, step: &Step, network: &Network) -> Result<Reading, Interrupt> {
-        let Some(rule) = &self.shared.guards.rules.freshness else { return Ok(Reading::NotAsked) };
+    async fn reading(&self, step: &Step, rule: &Freshness, network: &Network) -> Result<Reading, Interrupt> {
         let mut reading = Reading::NotAsked;
         for tried in 1..=READINGS {
             let read = read_again(network, &step.key.incident, rule.hold_comment.is_some(), rule.timeout);

@@ -49,11 +49,12 @@ impl<R: Right> Run<'_, R> {
 
     /// The step of an episode, as the rules have it now.
     fn planned(&self, incident: &Incident<'static>, episode: &Summary) -> Option<(Step, &Network)> {
-        let condition = self.domain.conditions.iter().find(|condition| condition.name == episode.key.condition)?;
+        let rules = self.domain.rulebook.now();
+        let condition = rules.conditions.iter().find(|condition| condition.name == episode.key.condition)?;
         let network = self.domain.way_out(condition)?;
         let supported_alerts = (0..incident.alerts.len()).collect();
         let matched = Match { condition: Arc::clone(condition), index: 0, supported_alerts };
-        let plan = Plan::new(incident.clone(), &matched, &self.domain.definitions);
+        let plan = Plan::new(incident.clone(), &matched, &rules.definitions);
         let step = plan.steps.into_iter().find(|step| step.key == episode.key)?;
         Some((step, network))
     }

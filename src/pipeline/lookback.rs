@@ -23,7 +23,7 @@ impl Lookback {
         let broken = |error: &dyn std::fmt::Display| PipelineError::Broken(error.to_string());
         let notes = domain.ledger.notes().await.map_err(|error| broken(&error))?;
         let notes = notes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let memory = domain.conditions.recall(notes, domain.now_s()).map_err(|error| broken(&error))?;
+        let memory = domain.rulebook.now().conditions.recall(notes, domain.now_s()).map_err(|error| broken(&error))?;
         Ok(Self { memory: Mutex::new(memory) })
     }
 

@@ -25,6 +25,7 @@ mod observe;
 mod order;
 mod partition;
 mod pressure;
+mod rulebook;
 mod run;
 mod settle;
 mod shadow;
@@ -49,6 +50,7 @@ pub use crate::pipeline::letters::{LetterTopic, Letters};
 use crate::pipeline::lookback::Lookback;
 use crate::pipeline::observe::Halt;
 pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};
+pub use crate::pipeline::rulebook::{Edition, Rulebook};
 pub use crate::pipeline::shown::Budget;
 use crate::pipeline::work::{Remembered, Work};
 

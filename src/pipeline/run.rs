@@ -32,6 +32,7 @@ use crate::pipeline::lookback::Lookback;
 use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
 use crate::pipeline::order;
+use crate::pipeline::rulebook::{Edition, keep_up};
 use crate::pipeline::work::News;
 use crate::plan::{self as flow, Next, Plan, Step, Tally, next};
 
@@ -44,6 +45,8 @@ pub(crate) struct Job<R> {
     pub(crate) updated_on: Option<i64>,
     /// `None`: it matches nothing, but something of its incident was left open.
     pub(crate) matched: Option<Match>,
+    /// The rules it was decided by.
+    pub(crate) rules: Arc<Edition>,
     pub(crate) value: Vec<u8>,
     pub(crate) offset: Offset,
     pub(crate) right: R,
@@ -87,13 +90,16 @@ pub(crate) struct Shared {
 
 /// Runs a job to its end. A panic is an [`Interrupt::Broken`]: the record is neither done nor forgotten.
 pub(crate) async fn run<R: Right>(
-    job: &Job<R>,
+    job: &mut Job<R>,
     shared: &Shared,
     tell: UnboundedSender<News<R>>,
 ) -> Result<IncidentEnd, Interrupt> {
     let busy = Busy::new(Arc::clone(&job.incident), tell);
-    let run = Run { job, shared, domain: &shared.domain, busy };
-    let ended = std::panic::AssertUnwindSafe(run.record()).catch_unwind().await;
+    let whole = async {
+        keep_up(job, shared).await?;
+        Run { job, shared, domain: &shared.domain, busy }.record().await
+    };
+    let ended = std::panic::AssertUnwindSafe(whole).catch_unwind().await;
     let ended =
         ended.unwrap_or_else(|_| Err(Interrupt::Broken("an incident's task panicked; see the log above".to_owned())));
     let how = *ended.as_ref().unwrap_or(&IncidentEnd::Dropped);
@@ -131,7 +137,7 @@ impl<R: Right> Run<'_, R> {
         if self.shared.left.contains(&job.incident) {
             self.settle_left_over(&incident, Some(&matched.condition.name)).await?;
         }
-        let plan = Plan::new(incident, matched, &self.domain.definitions);
+        let plan = Plan::new(incident, matched, &job.rules.definitions);
         let network = self.domain.way_out(&plan.condition);
         if let Standing::Stale { newest } = self.shared.newest.standing(&job.incident, job.updated_on) {
             if let Some(network) = network {
@@ -225,14 +231,14 @@ impl<R: Right> Run<'_, R> {
         self.attempts(step, state.attempts(), network).await
     }
 
-    /// After a pause the incident may have aged out of its condition: then the step is skipped.
+    /// After a pause the incident may have aged out of its condition, or the condition may have been changed: then the step is skipped.
     async fn still_wanted(&self, step: &Step) -> Result<Option<Terminal>, Interrupt> {
         match pass(self.domain, &self.job.right, &self.job.stop).await? {
             Passed::AtOnce => Ok(None),
             Passed::AfterPause => {
                 let incident = step.context(1);
-                let (conditions, now) = (&self.domain.conditions, self.domain.now_s());
-                let decision = self.shared.lookback.decide_again(conditions, incident.incident(), now);
+                let (rules, now) = (self.domain.rulebook.now(), self.domain.now_s());
+                let decision = self.shared.lookback.decide_again(&rules.conditions, incident.incident(), now);
                 if decision.matched.is_some_and(|matched| matched.condition.name == self.job.condition()) {
                     return Ok(None);
                 }

@@ -41,13 +41,14 @@ pub(crate) fn budgets(domain: &Domain, used: impl Fn(&str, What) -> (String, usi
             Budget::new(owner, *what, most)
         }));
     };
-    add("limits", &domain.guards.all);
-    for condition in domain.conditions.iter() {
+    let rules = domain.rulebook.now();
+    add("limits", &rules.guards.all);
+    for condition in rules.conditions.iter() {
         add(&format!("condition {}", condition.name), &condition.guards);
     }
     for scope in [Scope::Incident, Scope::Alert] {
-        for name in domain.definitions.names(scope) {
-            if let Some(definition) = domain.definitions.get(scope, name) {
+        for name in rules.definitions.names(scope) {
+            if let Some(definition) = rules.definitions.get(scope, name) {
                 add(&format!("{} {name}", scope.key()), &definition.guards);
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{self, Config};
-use crate::container::{Pulse, RuntimeDir};
+use crate::container::Pulse;
 use crate::http::{Fact, Server, Surface};
 use crate::telemetry::{self, Format, Level, LogSettings, scrubber};
 
@@ -21,6 +21,7 @@ use super::heart;
 use super::keys::{Keys, keys};
 use super::load::{Loaded, load};
 use super::options::Options;
+use super::reload::{HangUps, Reloader, Reloads};
 use super::stop::{Stop, Why};
 use super::surface::{Access, Face};
 use super::work::Work;
@@ -55,7 +56,7 @@ pub fn run(options: &Options) -> Exit {
         }
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = %options.config, "starting");
-    let exit = runtime.block_on(live(loaded, options.runtime_dir.clone()));
+    let exit = runtime.block_on(live(loaded, options.clone()));
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     exit
 }
@@ -79,10 +80,11 @@ fn log_settings(options: &Options, log: &config::Log) -> LogSettings {
     }
 }
 
-async fn live(loaded: Loaded, runtime_dir: RuntimeDir) -> Exit {
+async fn live(loaded: Loaded, options: Options) -> Exit {
     let health = Health::new();
-    let ended = match Stop::listen() {
-        Ok(stop) => under_way(loaded, &health, stop, runtime_dir).await,
+    let signals = HangUps::listen().and_then(|hang_ups| Ok((hang_ups, Stop::listen()?)));
+    let ended = match signals {
+        Ok((hang_ups, stop)) => under_way(loaded, &health, (stop, hang_ups), options).await,
         Err(error) => Err(Failure::Fatal(format!("signals cannot be listened for: {error}"))),
     };
     match ended {
@@ -98,15 +100,25 @@ async fn live(loaded: Loaded, runtime_dir: RuntimeDir) -> Exit {
 }
 
 /// The listener and the heartbeat live as long as this does.
-async fn under_way(loaded: Loaded, health: &Health, mut stop: Stop, runtime_dir: RuntimeDir) -> Result<(), Failure> {
+async fn under_way(
+    loaded: Loaded,
+    health: &Health,
+    (mut stop, hang_ups): (Stop, HangUps),
+    options: Options,
+) -> Result<(), Failure> {
     let pulse = Pulse::new();
     let listener = Server::bind(loaded.config.http.listen).await.map_err(fatal)?;
     let name = this_process();
     let title = format!("kafka_consumer {} on {name}", env!("CARGO_PKG_VERSION"));
-    let face = Arc::new(Face::new(health.clone(), pulse.clone(), title, facts(&loaded.config), access(&loaded.config)));
+    let (facts, access, reloads) = (facts(&loaded.config), access(&loaded.config), Reloads::default());
+    let face = Arc::new(Face::new(health.clone(), pulse.clone(), title, facts, access, reloads.clone()));
     let shown: Arc<dyn Surface> = face.clone();
     let _serving = AbortOnDropHandle::new(tokio::spawn(listener.serve(shown)));
-    let _heart = AbortOnDropHandle::new(tokio::spawn(heart::beat(runtime_dir, Arc::clone(&face), pulse.clone())));
+    let _heart = AbortOnDropHandle::new(tokio::spawn(heart::beat(
+        options.runtime_dir.clone(),
+        Arc::clone(&face),
+        pulse.clone(),
+    )));
 
     let Keys { secrets, shown, watch } = keys(&loaded.config).await.map_err(Failure::WrongConfiguration)?;
     let _watching = watch.map(|watch| AbortOnDropHandle::new(tokio::spawn(watch.run())));
@@ -118,7 +130,9 @@ async fn under_way(loaded: Loaded, health: &Health, mut stop: Stop, runtime_dir:
         needs = while_beating(&pulse, gathering) => needs?,
         why = stop.asked() => return not_begun(health, why),
     };
-    let work = Work::build(loaded, needs, name, pulse)?;
+    let work = Work::build(loaded.clone(), needs, name, pulse)?;
+    let reloader = Reloader::new(options, loaded, work.rulebook(), reloads);
+    let _reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hang_ups)));
     face.attach(work.shown());
     health.enter(State::Running);
     work.run(health, &mut stop).await

@@ -8,15 +8,20 @@ use std::path::{Path, PathBuf};
 use crate::action::{Definitions, Flow, Scope, Surroundings};
 use crate::condition::Conditions;
 use crate::config::{BigPanda, Config, Overrides, Settings};
-use crate::yaml::{self, Mistake, Mistakes};
+use crate::guard;
+use crate::pipeline::Edition;
+use crate::yaml::{self, Mistake, Mistakes, Node};
 
 use super::check::{Checked, InFile, check};
 use super::keys;
 use super::options::{ConfigPath, Options};
 
 /// A valid configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Loaded {
+    /// The text of the file, and what it says.
+    pub(super) text: String,
+    pub(super) document: Node,
     pub(super) config: Config,
     pub(super) conditions: Conditions,
     pub(super) actions: Definitions,
@@ -55,9 +60,17 @@ impl std::fmt::Display for LoadError {
 
 /// Reads the file and compiles what is in it; all mistakes are found in one go.
 pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
+    load_text(options, read(&options.config)?)
+}
+
+/// What the file holds.
+pub(super) fn read(config: &ConfigPath) -> Result<String, LoadError> {
+    std::fs::read_to_string(config.path()).map_err(|source| LoadError::Unreadable { config: config.clone(), source })
+}
+
+/// The same of what the file holds.
+pub(super) fn load_text(options: &Options, text: String) -> Result<Loaded, LoadError> {
     let file = options.config.path();
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| LoadError::Unreadable { config: options.config.clone(), source })?;
     let mistakes = Mistakes::default();
     let overrides = Overrides {
         consumer_name: options.consumer_name.clone(),
@@ -71,13 +84,13 @@ pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
             let at = document.as_map().and_then(|entries| entries.iter().find(|entry| entry.key == "ckms"));
             mistakes.add("ckms", at.map_or(yaml::Position::default(), |entry| entry.at), error.to_string());
         }
-        (config, conditions, actions)
+        (document, config, conditions, actions)
     });
     let warnings = mistakes.warnings();
     match (read, mistakes.into_result()) {
-        (Some((config, conditions, actions)), Ok(())) => {
+        (Some((document, config, conditions, actions)), Ok(())) => {
             let action_history_file = options.action_history_file.clone();
-            Ok(Loaded { config, conditions, actions, action_history_file, warnings })
+            Ok(Loaded { text, document, config, conditions, actions, action_history_file, warnings })
         }
         (None, Ok(())) => {
             let empty = Mistake::at("", yaml::Position::default(), "there is nothing in it");
@@ -85,6 +98,38 @@ pub(super) fn load(options: &Options) -> Result<Loaded, LoadError> {
         }
         (_, Err(mistakes)) => Err(LoadError::Wrong { file: file.to_owned(), mistakes, warnings }),
     }
+}
+
+/// The rules of a new configuration in the surroundings of the one that runs: its secrets and its `bigpanda`.
+pub(super) fn anew(new: &Loaded, running: &Loaded, file: &Path) -> Result<Edition, LoadError> {
+    let mut config = running.config.clone();
+    config.rules.clone_from(&new.config.rules);
+    config.guards.clone_from(&new.config.guards);
+    let mistakes = Mistakes::default();
+    let (conditions, definitions) = rules(&config, &mistakes);
+    if config.guards.freshness.is_some() && config.bigpanda.is_none() {
+        let what = "needs `bigpanda`, which this process was not started with";
+        mistakes.add("limits.freshness", yaml::Position::default(), what);
+    }
+    let guards = guards(&config);
+    match mistakes.into_result() {
+        Ok(()) => Ok(Edition { conditions, definitions, guards }),
+        Err(mut mistakes) => {
+            let hint = "the rules were compiled with the `secrets` and the `bigpanda` that the process was started with; \
+                        what is new there needs a restart first";
+            mistakes.push(Mistake::at("", yaml::Position::default(), hint));
+            Err(LoadError::Wrong { file: file.to_owned(), mistakes, warnings: Vec::new() })
+        }
+    }
+}
+
+/// The guards for all, as the configuration has them.
+pub(super) fn guards(config: &Config) -> guard::Rules {
+    let mut rules = config.guards.clone();
+    if let (Some(freshness), Some(bigpanda)) = (&mut rules.freshness, &config.bigpanda) {
+        freshness.service_account.clone_from(&bigpanda.service_account_id);
+    }
+    rules
 }
 
 /// Other rules in the surroundings of a configuration: its secrets, its `bigpanda`, and its actions where the file lists none. Of

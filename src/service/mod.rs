@@ -18,6 +18,7 @@ mod observe;
 mod options;
 mod page;
 mod predecessor;
+mod reload;
 mod settlement;
 mod stop;
 mod surface;

@@ -20,6 +20,7 @@ use super::answers;
 use super::health::{Health, Parts, State, readiness};
 use super::observe::{certificate_facts, certificate_samples, consumer_samples, float, size};
 use super::page::{self, Switch};
+use super::reload::Reloads;
 use super::tally::{Tally, status_samples};
 
 /// A poll loop that has not gone round for so long is wedged.
@@ -36,6 +37,7 @@ pub(super) struct Face {
     started: SystemTime,
     running: OnceLock<Running>,
     certificate: OnceLock<Shown>,
+    reloads: Reloads,
 }
 
 /// Who may ask, and who may change what.
@@ -63,9 +65,16 @@ pub(super) struct Running {
 }
 
 impl Face {
-    pub(super) fn new(health: Health, pulse: Pulse, title: String, facts: Vec<Fact>, access: Access) -> Self {
+    pub(super) fn new(
+        health: Health,
+        pulse: Pulse,
+        title: String,
+        facts: Vec<Fact>,
+        access: Access,
+        reloads: Reloads,
+    ) -> Self {
         let (running, certificate) = (OnceLock::new(), OnceLock::new());
-        Self { health, pulse, title, facts, access, started: SystemTime::now(), running, certificate }
+        Self { health, pulse, title, facts, access, started: SystemTime::now(), running, certificate, reloads }
     }
 
     /// From now on the parts can be asked.
@@ -82,7 +91,7 @@ impl Face {
     /// What an operator should know although the service works.
     fn warnings(&self) -> Vec<String> {
         let certificate = self.certificate.get().and_then(|shown| shown.now().trouble);
-        certificate.into_iter().map(|warning| clean(&warning)).collect()
+        certificate.into_iter().chain(self.reloads.warning()).map(|warning| clean(&warning)).collect()
     }
 
     fn parts(&self) -> Option<Parts> {
@@ -122,6 +131,7 @@ impl Face {
         samples.extend(resident_bytes().map(|bytes| m::RESIDENT.sample([], bytes)));
         samples.extend(State::NAMES.map(|name| m::STATE.sample([name], f64::from(u8::from(name == now.name())))));
         samples.extend(self.certificate.get().into_iter().flat_map(certificate_samples));
+        samples.extend(self.reloads.samples());
         if let Some(running) = self.running.get() {
             samples.extend(consumer_samples(&running.consumer.snapshot()));
             samples.extend(status_samples(&running.pipeline));
@@ -165,7 +175,7 @@ impl Surface for Face {
             status.sections = page::sections(&consumer, running, &switches, view.as_ref(), found);
         }
         let certificate = self.certificate.get().and_then(certificate_facts);
-        let facts = self.facts.iter().cloned().chain(certificate).chain(
+        let facts = self.facts.iter().cloned().chain([self.reloads.fact()]).chain(certificate).chain(
             self.running
                 .get()
                 .map(|running| Fact { name: "Ledger", value: running.ledger.path().display().to_string().into() }),
@@ -256,6 +266,7 @@ impl Face {
             "state": self.health.now().name(),
             "version": env!("CARGO_PKG_VERSION"),
             "up_s": self.started.elapsed().unwrap_or_default().as_secs(),
+            "last_reload": self.reloads.answer(),
             "incidents_running": self.running.get().map(|running| running.pipeline.running()),
             "incidents_waiting": self.running.get().map(|running| running.pipeline.waiting()),
             "nothing_starts": self.running.get().and_then(|running| running.pipeline.halted()),

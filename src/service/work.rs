@@ -10,9 +10,9 @@ use crate::action::{BigPanda, BigPandaSettings, Network};
 use crate::client::{Consumer, Producer, Resolver, TlsSettings};
 use crate::config::{self, Config, DeadLetter, Mode};
 use crate::container::Pulse;
-use crate::guard::Rules;
 use crate::pipeline::{
-    self, Domain, Drained, Executor, KafkaSource, LetterTopic, Letters, Observer, PipelineError, wall_clock_ms,
+    self, Domain, Drained, Edition, Executor, KafkaSource, LetterTopic, Letters, Observer, PipelineError, Rulebook,
+    wall_clock_ms,
 };
 use crate::transport::{HttpClient, HttpSettings};
 
@@ -23,7 +23,7 @@ use super::gather::Needs;
 use super::health::{Health, State};
 use super::kafka;
 use super::life::host_name;
-use super::load::Loaded;
+use super::load::{Loaded, guards};
 use super::stop::{DRAIN_DEADLINE, Stop, Why};
 use super::surface::Running;
 use super::tally::Tally;
@@ -74,13 +74,11 @@ impl Work {
             None => tally.clone(),
         };
         let domain = Domain {
-            conditions,
-            definitions: actions,
+            rulebook: Arc::new(Rulebook::new(Edition { conditions, definitions: actions, guards: guards(&config) })),
             ledger: needs.ledger,
             executor: executor(&config, &needs.secrets)?,
             dead_letters,
             kill_switch_file: config.kill_switch_file.clone(),
-            guards: guards(&config),
             limits: limits(&config),
             incident_limits: crate::incident::Limits {
                 bytes: config.limits.max_record_bytes,
@@ -95,6 +93,11 @@ impl Work {
         let source = Beating { source: KafkaSource(consumer), pulse };
         let metrics = cloudwatch.as_ref().map(CloudWatch::start);
         Ok(Self { source, domain: Arc::new(domain), tally, _metrics: metrics })
+    }
+
+    /// Where the rules in force are replaced.
+    pub(super) fn rulebook(&self) -> Arc<Rulebook> {
+        Arc::clone(&self.domain.rulebook)
     }
 
     /// What others may look at while it runs.
@@ -179,14 +182,6 @@ fn limits(config: &Config) -> pipeline::Limits {
         drain: FINISH_WITHIN,
         ..pipeline::Limits::default()
     }
-}
-
-fn guards(config: &Config) -> Rules {
-    let mut rules = config.guards.clone();
-    if let (Some(freshness), Some(bigpanda)) = (&mut rules.freshness, &config.bigpanda) {
-        freshness.service_account.clone_from(&bigpanda.service_account_id);
-    }
-    rules
 }
 
 /// In shadow mode there is no way out: nothing that could touch the network is made.

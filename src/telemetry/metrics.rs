@@ -183,6 +183,9 @@ table! {
     CERTIFICATE_NOT_AFTER = gauge("kafka_consumer_certificate_not_after_seconds", [], "End of the certificate in use, seconds since the epoch");
     CERTIFICATE_RENEWALS = counter("kafka_consumer_certificate_renewals_total", [], "Certificates that took the place of an earlier one");
     CERTIFICATE_TROUBLE = gauge("kafka_consumer_certificate_trouble", [], "1 while certificate and key on disk cannot be used, or there are none");
+    RELOADS = counter("kafka_consumer_reloads_total", ["result"], "Configurations read again while running, by what came of it");
+    RELOAD_LAST = gauge("kafka_consumer_last_reload_seconds", [], "When the configuration was last read again, seconds since the epoch");
+    RELOAD_WORKED = gauge("kafka_consumer_last_reload_taken_over", [], "0 while the configuration that was read last is refused and the rules of before are in force");
     GROUP_STABLE = gauge("kafka_consumer_group_stable", [], "1 while the member is joined and has its assignment");
     REBALANCES = counter("kafka_consumer_group_rebalances_total", [], "Assignments received");
     SESSION_LEFT = gauge("kafka_consumer_group_session_left_seconds", [], "How long the session holds without another heartbeat");

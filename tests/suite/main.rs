@@ -24,5 +24,6 @@ mod real_kafka;
 mod secrets;
 mod service_history;
 mod service_life;
+mod service_reload;
 mod verifiable;
 mod world;

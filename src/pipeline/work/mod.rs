@@ -234,16 +234,18 @@ impl<S: Source> Work<S> {
         let (assignment, stop, right) = (partition.assignment, partition.stop.clone(), partition.right.clone());
         let mut letters = Vec::new();
         let (arrived, records, bytes) = (decided.arrived, decided.records, decided.size);
+        let rules = decided.rules;
         let open = decided.open.len();
         for open in decided.open {
             match open {
                 Open::Malformed(letter) => letters.push(letter),
                 Open::Matched(Candidate { offset, incident, updated_on, matched, value }) => {
-                    let (right, stop) = (right.clone(), stop.clone());
+                    let (right, stop, rules) = (right.clone(), stop.clone(), Arc::clone(&rules));
                     self.order.push(Job {
                         incident,
                         updated_on,
                         matched,
+                        rules,
                         value,
                         offset,
                         right,
@@ -295,7 +297,7 @@ impl<S: Source> Work<S> {
 
     /// Starts what may start, and lets records flow or not.
     pub(crate) fn go_on(&mut self) {
-        while let Some(job) = self.order.start() {
+        while let Some(mut job) = self.order.start() {
             if let Some(partition) =
                 self.partitions.get_mut(job.partition()).filter(|of| of.assignment == job.assignment)
             {
@@ -307,7 +309,7 @@ impl<S: Source> Work<S> {
                 partition = %job.partition(), offset = job.offset.get()
             );
             let task = async move {
-                let how = run(&job, &shared, tell.clone()).await;
+                let how = run(&mut job, &shared, tell.clone()).await;
                 let _ = tell.send(News::Ended { job: Box::new(job), how });
             };
             self.tasks.spawn(task.instrument(span));

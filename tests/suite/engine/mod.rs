@@ -9,6 +9,7 @@ mod escalations;
 mod flow;
 mod guards;
 mod k8s_job;
+mod reload;
 mod rules;
 mod screwdriver;
 mod slack;

@@ -12,7 +12,7 @@ use kafka_consumer::guard::Rules;
 use kafka_consumer::incident;
 use kafka_consumer::ledger::{Entry, EpisodeKey, Ledger, Record, State};
 use kafka_consumer::pipeline::{
-    Domain, Drained, Executor, Feed, Letters, Limits, PipelineError, Status, run, wall_clock_ms,
+    Domain, Drained, Edition, Executor, Feed, Letters, Limits, PipelineError, Rulebook, Status, run, wall_clock_ms,
 };
 use kafka_consumer::secret::{Provider, SecretText, Secrets};
 use kafka_consumer::transport::{HttpClient, HttpSettings};
@@ -72,6 +72,7 @@ pub(super) struct Running {
     pub(super) remote: Remote,
     pub(super) ledger: Ledger,
     pub(super) status: Arc<Status>,
+    pub(super) rulebook: Arc<Rulebook>,
     stop: CancellationToken,
     task: JoinHandle<Result<Drained, PipelineError>>,
 }
@@ -118,20 +119,20 @@ impl World {
     pub(super) async fn start(&self) -> Running {
         let ledger = self.ledger().await;
         let domain = Arc::new(self.domain(ledger.clone()));
-        let status = Arc::clone(&domain.status);
+        let (status, rulebook) = (Arc::clone(&domain.status), Arc::clone(&domain.rulebook));
         let (mut source, say, remote) = Script::new();
         let stop = CancellationToken::new();
         let token = stop.clone();
         let task = tokio::spawn(async move { run(&mut source, domain, token).await });
-        Running { say, remote, ledger, status, stop, task }
+        Running { say, remote, ledger, status, rulebook, stop, task }
     }
 
-    fn domain(&self, ledger: Ledger) -> Domain {
+    /// What these rules say.
+    pub(super) fn edition(&self, rules: &str) -> Edition {
         let mistakes = Mistakes::default();
-        let root = parse(&self.rules, &mistakes).expect("yaml");
-        let secrets = self.secrets();
+        let root = parse(rules, &mistakes).expect("yaml");
         let flow = if root.get("flow").is_some() { Flow::ALL } else { Flow::default() };
-        let names = secrets.iter().map(|(name, _)| name.clone()).collect();
+        let names = self.secrets().into_iter().map(|(name, _)| name).collect();
         let surroundings = Surroundings { bigpanda: true, secrets: names, flow };
         let (of_incident, of_alert) = (root.get("incident_actions"), root.get("alert_actions"));
         let definitions = Definitions::read(of_incident, of_alert, &surroundings, &mistakes);
@@ -139,6 +140,11 @@ impl World {
         let limits = root.get("limits").map(|node| Reader::new(node, "limits", &mistakes));
         let guards = limits.map(|limits| Rules::read(&limits)).unwrap_or_default();
         assert!(mistakes.is_empty(), "{mistakes}");
+        Edition { conditions, definitions, guards }
+    }
+
+    fn domain(&self, ledger: Ledger) -> Domain {
+        let root = parse(&self.rules, &Mistakes::default()).expect("yaml");
         let base = root.get("bigpanda").and_then(|node| node.text()).unwrap_or("http://127.0.0.1:1");
         let bigpanda = BigPanda::new(BigPandaSettings {
             base_url: base.parse().expect("a URL"),
@@ -149,17 +155,15 @@ impl World {
         let tls = TlsSettings::default();
         let http = HttpClient::new(Resolver::system(PATIENCE), tls, HttpSettings::default()).expect("builds");
         Domain {
-            conditions,
-            definitions,
+            rulebook: Arc::new(Rulebook::new(self.edition(&self.rules))),
             ledger,
             executor: if self.shadow {
                 Executor::Shadow
             } else {
-                Executor::Live(Network::new(http, Secrets::new(secrets), Some(bigpanda)))
+                Executor::Live(Network::new(http, Secrets::new(self.secrets()), Some(bigpanda)))
             },
             dead_letters: Some(Letters::File(DeadLetters::open(&self.path("dead.jsonl")).expect("opens"))),
             kill_switch_file: Some(self.path("PAUSED")),
-            guards,
             limits: self.limits,
             incident_limits: incident::Limits::default(),
             observer: Arc::new(()),

@@ -46,8 +46,13 @@ pub(crate) struct Service {
 impl Service {
     /// Starts the service; its standard output and error go to `service.log` in `folder`, appended.
     pub(crate) fn start(folder: &Path, config: &str, port: u16) -> Self {
+        std::fs::write(folder.join("config.yaml"), config).expect("a configuration");
+        Self::start_as_it_is(folder, port)
+    }
+
+    /// The same with the `config.yaml` that lies in `folder` already.
+    pub(crate) fn start_as_it_is(folder: &Path, port: u16) -> Self {
         let file = folder.join("config.yaml");
-        std::fs::write(&file, config).expect("a configuration");
         let log = folder.join("service.log");
         let out = File::options().create(true).append(true).open(&log).expect("a log");
         let child = binary()
