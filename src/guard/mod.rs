@@ -11,6 +11,7 @@
 //! | concurrent targets | as many targets as allowed are being acted upon | the attempt waits |
 //! | storm mode | more matches a minute than allowed, and the action is not `notify: true` | the step is skipped |
 //! | circuit breaker | the target service failed too often | the step fails, as it would have, so that fallbacks run |
+//! | rate limit | the service was asked as often as allowed lately, or asked to be left alone (`Retry-After`) | the attempt waits for its turn |
 //!
 //! [`check`] is pure: facts, rules and [`Books`] in, one answer out. Gathering the facts, waiting and recording are the
 //! pipeline's, which also asks the first and the third row itself: they are about the process and not about the attempt.
@@ -19,6 +20,7 @@
 
 mod books;
 mod kept;
+mod rate;
 mod reading;
 mod rules;
 pub mod switch;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 pub use crate::guard::books::{Books, Change, Charge, Cleared};
 pub use crate::guard::kept::{Note, Unreadable};
+pub use crate::guard::rate::{RateLimit, RateLimits, Rates};
 pub use crate::guard::reading::{Reading, Snapshot};
 pub use crate::guard::rules::{Breaker, Count, Freshness, Over, Own, Rules, Storm, What};
 pub use crate::guard::switch::Engaged;
@@ -49,6 +52,8 @@ pub enum Guard {
     Storm,
     /// The target service fails.
     Breaker,
+    /// The target service was asked often enough lately.
+    RateLimit,
 }
 
 impl Guard {
@@ -62,6 +67,7 @@ impl Guard {
             Self::ConcurrentTargets => "concurrent_targets",
             Self::Storm => "storm",
             Self::Breaker => "breaker",
+            Self::RateLimit => "rate_limit",
         }
     }
 }
@@ -77,6 +83,8 @@ pub enum Then {
     Fail,
     /// It is asked again soon.
     Wait,
+    /// It is asked again after so long.
+    WaitFor(Duration),
 }
 
 /// A guard said no.

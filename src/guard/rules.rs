@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::guard::rate::RateLimits;
 use crate::yaml::Reader;
 
 /// Longest window of a budget: charges within it are kept in memory and in the ledger.
@@ -19,6 +20,8 @@ pub struct Rules {
     pub breaker: Option<Breaker>,
     /// How the incident must be when it is read again.
     pub freshness: Option<Freshness>,
+    /// How often each service may be asked.
+    pub rates: RateLimits,
 }
 
 /// The guards that a condition or an action may have of its own.
@@ -122,7 +125,13 @@ pub struct Freshness {
 impl Rules {
     /// Reads the guards among the keys of `limits`.
     pub fn read(reader: &Reader<'_, '_>) -> Self {
-        Self { all: Own::read(reader), storm: storm(reader), breaker: breaker(reader), freshness: freshness(reader) }
+        Self {
+            all: Own::read(reader),
+            storm: storm(reader),
+            breaker: breaker(reader),
+            freshness: freshness(reader),
+            rates: RateLimits::read(reader),
+        }
     }
 }
 

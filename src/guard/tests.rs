@@ -213,7 +213,7 @@ fn guards_are_asked_in_their_order() {
             Guard::EventAge => facts.max_event_age = None,
             Guard::Freshness => facts.reading = Reading::Is(Snapshot { active: Some(true), ..Snapshot::default() }),
             Guard::Budget => facts.charges.clear(),
-            Guard::ConcurrentTargets | Guard::Storm | Guard::Breaker => break,
+            Guard::ConcurrentTargets | Guard::Storm | Guard::Breaker | Guard::RateLimit => break,
         }
     }
     assert_eq!(order, [Guard::KillSwitch, Guard::EventAge, Guard::Freshness, Guard::Budget]);

@@ -20,8 +20,8 @@ use crate::plan::Step;
 enum After {
     /// The step has ended.
     Ended(Terminal),
-    /// Another attempt may follow, after so long.
-    Again { reason: String, wait_min: Duration },
+    /// Another attempt may follow.
+    Again { reason: String },
 }
 
 impl<R: Right> Run<'_, R> {
@@ -35,12 +35,12 @@ impl<R: Right> Run<'_, R> {
                 Ok(made) => made,
                 Err(refusal) => return self.refused(step, refusal).await,
             };
-            let (reason, wait_min) = match self.after(step, (number, tried), report, passed, network).await? {
+            let reason = match self.after(step, (number, tried), report, passed, network).await? {
                 After::Ended(how) => return Ok(how),
-                After::Again { reason, wait_min } => (reason, wait_min),
+                After::Again { reason } => reason,
             };
             if tried < most {
-                let wait = backoff.next(random()).max(wait_min.min(max_backoff));
+                let wait = backoff.next(random());
                 tracing::warn!(episode = %step.episode, attempt = number, reason, ?wait, "attempt to be repeated");
                 pause(wait, &self.job.stop).await?;
             }
@@ -66,9 +66,10 @@ impl<R: Right> Run<'_, R> {
                 self.append(step, Entry::Started(Started { id: id.clone() })).await?;
                 self.watch(step, &id, Some((self.domain.now_ms)()), network, passed).await?
             }
-            Report::Retryable { reason, after } if tried < step.definition.policy.retries.attempts => {
+            // What the service asks for has been heard: its next turn comes after that.
+            Report::Retryable { reason, after: _ } if tried < step.definition.policy.retries.attempts => {
                 self.append(step, Entry::Outcome(Outcome::Retrying { reason: reason.clone() })).await?;
-                return Ok(After::Again { reason, wait_min: after.unwrap_or_default() });
+                return Ok(After::Again { reason });
             }
             Report::Retryable { reason, .. } => {
                 let reason = format!("gave up after {tried} attempts: {reason}");
@@ -79,7 +80,7 @@ impl<R: Right> Run<'_, R> {
                 self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
                 match self.settle(step, number, &reason, network).await? {
                     Some(how) => how,
-                    None => return Ok(After::Again { reason, wait_min: Duration::ZERO }),
+                    None => return Ok(After::Again { reason }),
                 }
             }
         };
@@ -112,6 +113,7 @@ impl<R: Right> Run<'_, R> {
         let report = std::panic::AssertUnwindSafe(action.execute(task, network)).catch_unwind().await;
         let report =
             report.unwrap_or_else(|_| Report::Unknown { reason: "the action panicked; see the log above".to_owned() });
+        let report = self.heard(step, report);
         self.tell(step, number, &report, began.elapsed());
         let works = match report {
             Report::Succeeded { .. } | Report::Failed { .. } | Report::Found { .. } | Report::Started { .. } => true,
@@ -122,6 +124,21 @@ impl<R: Right> Run<'_, R> {
             self.append_all(Vec::new(), notes).await?;
         }
         Ok(Ok((report, passed)))
+    }
+
+    /// A service that asks to be left alone (`Retry-After`) is left alone by everybody, and the reason says so.
+    fn heard(&self, step: &Step, report: Report) -> Report {
+        let Report::Retryable { reason, after: Some(length) } = report else { return report };
+        if length.is_zero() {
+            return Report::Retryable { reason, after: None };
+        }
+        let service = step.service();
+        let left_alone = self.shared.guards.leave_alone(&service, length);
+        tracing::warn!(service, ?left_alone, asked = ?length, "the service asks to be left alone");
+        Report::Retryable {
+            reason: format!("{reason}; {service} is left alone for {left_alone:?}"),
+            after: Some(length),
+        }
     }
 
     fn tell(&self, step: &Step, attempt: u32, report: &Report, took: Duration) {

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use crate::action::{Network, read_again};
 use crate::condition::Memory;
 use crate::guard::switch::Scope;
 use crate::guard::{
-    Books, Change, Charge, Cleared, Engaged, Facts, Freshness, Guard, Own, Reading, Refusal, Rules, Then,
+    Books, Change, Charge, Cleared, Engaged, Facts, Freshness, Guard, Own, Rates, Reading, Refusal, Rules, Then,
 };
 use crate::guard::{check, check_event};
 use crate::ledger::{Note, Outcome, Terminal};
@@ -35,6 +36,7 @@ const READS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Guards {
     books: Mutex<Books>,
+    rates: Mutex<Rates>,
     /// Of storm mode, which is entered where nothing may wait.
     pending: Mutex<Vec<Note>>,
 }
@@ -69,7 +71,7 @@ impl Guards {
         for tripped in books.tripped(now_ms) {
             tracing::error!(tripped, "a guard was tripped before the start and still is");
         }
-        Ok(Arc::new(Self { books: Mutex::new(books), pending: Mutex::default() }))
+        Ok(Arc::new(Self { books: Mutex::new(books), rates: Mutex::default(), pending: Mutex::default() }))
     }
 
     /// Notes a match. Never waits.
@@ -99,7 +101,9 @@ impl Guards {
     /// Shows what is tripped, and what of the budgets is used.
     pub(crate) fn show(&self, domain: &Domain) {
         let (now_ms, books) = ((domain.now_ms)(), self.books());
-        domain.status.trip(books.tripped(now_ms));
+        let mut tripped = books.tripped(now_ms);
+        tripped.extend(self.rates().left_alone(Instant::now().into_std()));
+        domain.status.trip(tripped);
         domain.status.spend(shown::budgets(domain, |owner, what| books.used(owner, what, now_ms)));
     }
 
@@ -107,9 +111,20 @@ impl Guards {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A service asks to be left alone. Gives for how long it will be.
+    pub(crate) fn leave_alone(&self, service: &str, length: Duration) -> Duration {
+        self.rates().leave_alone(service, length, Instant::now().into_std())
+    }
+
     fn enter(self: &Arc<Self>, facts: &Facts, rules: Arc<Edition>, now_ms: i64) -> Result<Pass, Refusal> {
         let mut books = self.books();
         check(facts, &rules.guards, &books, now_ms)?;
+        // The last question, because its answer counts as asking the service.
+        self.rates().send(&facts.service, &rules.guards.rates, Instant::now().into_std())?;
         let (cleared, notes) = books.enter(facts, &rules.guards, now_ms);
         let notes = notes.into_iter().map(ledger_note).collect();
         Ok(Pass { guards: Arc::clone(self), rules, cleared, notes })
@@ -151,6 +166,7 @@ impl<R: Right> Run<'_, R> {
     pub(crate) async fn turn(&self, step: &Step, network: &Network) -> Result<Turn<'_>, Interrupt> {
         let (job, action) = (self.job, &step.definition.action);
         let mut told = None;
+        self.wait_parked(step, self.until_turn(step)).await?;
         loop {
             unless_stopped(&job.stop, action.admitted(network)).await?;
             let permit = unless_stopped(&job.stop, self.shared.actions.acquire()).await?;
@@ -158,17 +174,49 @@ impl<R: Right> Run<'_, R> {
             pass(self.domain, &job.right, &job.stop).await?;
             match self.clear(step, network).await? {
                 Ok(passed) => return Ok(Turn::Go(passed, permit)),
-                Err(refusal) if refusal.then == Then::Wait => {
+                Err(refusal) => {
+                    let wait = match refusal.then {
+                        Then::Wait => LOOKS_EVERY,
+                        Then::WaitFor(length) => length,
+                        Then::Skip | Then::Hold | Then::Fail => return Ok(Turn::Refused(refusal)),
+                    };
                     drop(permit);
                     if told != Some(refusal.guard) {
                         tracing::warn!(episode = %step.episode, guard = refusal.guard.name(), why = refusal.why, "waits");
                         told = Some(refusal.guard);
                     }
-                    pause(LOOKS_EVERY, &job.stop).await?;
+                    match refusal.guard {
+                        Guard::RateLimit => self.wait_parked(step, wait).await?,
+                        _ => pause(wait, &job.stop).await?,
+                    }
                 }
-                Err(refusal) => return Ok(Turn::Refused(refusal)),
             }
         }
+    }
+
+    /// Takes the next turn at the service of the step: how long until it comes.
+    pub(crate) fn until_turn(&self, step: &Step) -> Duration {
+        let (rules, now) = (self.domain.rulebook.now(), Instant::now().into_std());
+        let turn = self.shared.guards.rates().reserve(&step.service(), &rules.guards.rates, now);
+        turn.saturating_duration_since(now)
+    }
+
+    /// Waits for a turn that was taken. The slot among the incidents goes to others meanwhile.
+    pub(crate) async fn wait_parked(&self, step: &Step, wait: Duration) -> Result<(), Interrupt> {
+        let _parked = (!wait.is_zero()).then(|| self.busy.wait());
+        self.wait_for_turn(step, wait).await
+    }
+
+    /// The same for a step that is parked already.
+    pub(crate) async fn wait_for_turn(&self, step: &Step, wait: Duration) -> Result<(), Interrupt> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        tracing::debug!(episode = %step.episode, ?wait, service = step.service(), "waits for its turn");
+        pause(wait, &self.job.stop).await?;
+        let action_type = step.definition.type_name;
+        self.domain.observer.observe(&Occurrence::Waited { key: &step.key, action_type, took: wait });
+        Ok(())
     }
 
     /// Records that a guard stopped the step.
@@ -185,7 +233,9 @@ impl<R: Right> Run<'_, R> {
             Then::Skip => self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await,
             Then::Hold => self.end(step, Outcome::Held { reason }, Terminal::Held).await,
             // Whoever waits is never told to end; in doubt it has failed, so that somebody hears of it.
-            Then::Fail | Then::Wait => self.end(step, Outcome::Failed { reason }, Terminal::Failed).await,
+            Then::Fail | Then::Wait | Then::WaitFor(_) => {
+                self.end(step, Outcome::Failed { reason }, Terminal::Failed).await
+            }
         }
     }
 

@@ -47,6 +47,15 @@ pub enum Occurrence<'a> {
         /// The name of the guard.
         guard: &'static str,
     },
+    /// An attempt, or a question about what an attempt has started, waited for the rate limit of its service.
+    Waited {
+        /// The episode.
+        key: &'a EpisodeKey,
+        /// Type of the action.
+        action_type: &'static str,
+        /// How long.
+        took: Duration,
+    },
     /// An episode ended.
     StepEnded {
         /// The episode.

@@ -71,6 +71,7 @@ impl<R: Right> Run<'_, R> {
         let task = Task { context: &context, episode: &step.episode, timeout: policy.timeout };
         let mut last = String::new();
         for _ in 0..policy.retries.attempts {
+            self.wait_parked(step, self.until_turn(step)).await?;
             pass(self.domain, &self.job.right, &self.job.stop).await?;
             match unless_stopped(&self.job.stop, step.definition.action.reconcile(task, network)).await? {
                 Reconciled::Done { detail } => {

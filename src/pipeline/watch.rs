@@ -57,6 +57,7 @@ impl<R: Right> Run<'_, R> {
         loop {
             pause(wait.min(left(watch.timeout, since_ms, (self.domain.now_ms)())), &self.job.stop).await?;
             ours(&self.job.right, &self.job.stop)?;
+            self.wait_for_turn(step, self.until_turn(step)).await?;
             unless_stopped(&self.job.stop, action.admitted(network)).await?;
             let progress = unless_stopped(&self.job.stop, action.poll(task, id, network)).await?;
             let late = left(watch.timeout, since_ms, (self.domain.now_ms)()).is_zero();

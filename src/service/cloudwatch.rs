@@ -153,6 +153,7 @@ impl Observer for CloudWatch {
                 IncidentEnd::Settled | IncidentEnd::Dropped => {}
             }),
             Occurrence::Refused { .. }
+            | Occurrence::Waited { .. }
             | Occurrence::Committed { .. }
             | Occurrence::CommitFailed
             | Occurrence::BackPressure(_) => {}

@@ -68,6 +68,9 @@ impl Observer for Tally {
                 self.took(&m::ATTEMPT_SECONDS, &[&key.action, action_type], took);
             }
             Occurrence::Refused { key, guard } => self.add(&m::REFUSALS, &[guard, &key.condition, &key.action], 1),
+            Occurrence::Waited { key, action_type, took } => {
+                self.took(&m::RATE_WAIT_SECONDS, &[&key.action, action_type], took);
+            }
             Occurrence::StepEnded { key, action_type, how } => {
                 self.add(&m::ACTIONS, &[&key.condition, &key.action, action_type, how.name()], 1);
             }

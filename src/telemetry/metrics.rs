@@ -216,6 +216,7 @@ table! {
     ACTIONS = counter("kafka_consumer_actions_total", ["condition", "action", "type", "outcome"], "Episodes that ended, by how");
     ATTEMPTS = counter("kafka_consumer_attempts_total", ["action", "type", "report"], "Attempts, by what came of them");
     ATTEMPT_SECONDS = histogram("kafka_consumer_attempt_duration_seconds", ["action", "type"], "Duration of attempts");
+    RATE_WAIT_SECONDS = histogram("kafka_consumer_rate_limit_wait_seconds", ["action", "type"], "Waits for the rate limit of the service that is asked, `Retry-After` included");
     COMMITS = counter("kafka_consumer_commits_total", ["result"], "Commits of a partition, by result");
     BACK_PRESSURE = counter("kafka_consumer_back_pressure_total", ["change"], "How often partitions were paused because too much waits, and resumed");
     RUNNING = gauge("kafka_consumer_incidents_running", [], "Incidents being worked on");
@@ -223,7 +224,7 @@ table! {
     DECIDING = gauge("kafka_consumer_batches_deciding", [], "Batches being decided");
     OWNED = gauge("kafka_consumer_partitions_owned", [], "Partitions assigned");
     REFUSALS = counter("kafka_consumer_guard_refusals_total", ["guard", "condition", "action"], "Actions that a guard stopped");
-    TRIPPED = gauge("kafka_consumer_guards_tripped", [], "Guards that are tripped: open circuits, storm mode");
+    TRIPPED = gauge("kafka_consumer_guards_tripped", [], "Guards that are tripped: open circuits, storm mode, services that asked to be left alone");
     HALTED = gauge("kafka_consumer_halted", [], "1 while nothing new is started: kill switch, ledger or dead letters");
     LEDGER_WRITABLE = gauge("kafka_consumer_ledger_writable", [], "1 while the ledger can be written");
     LEDGER_COMMITS = counter("kafka_consumer_ledger_commits_total", [], "Durable writes of the ledger, one fsync each");

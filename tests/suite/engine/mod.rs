@@ -9,6 +9,7 @@ mod escalations;
 mod flow;
 mod guards;
 mod k8s_job;
+mod rates;
 mod reload;
 mod rules;
 mod screwdriver;
