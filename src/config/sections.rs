@@ -23,6 +23,10 @@ pub enum Mode {
 pub struct Log {
     /// A file beside stdout.
     pub file: Option<PathBuf>,
+    /// How large that may become before it is rotated, bytes.
+    pub file_bytes_max: Option<u64>,
+    /// How many older files are kept.
+    pub files_kept: Option<u32>,
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: Option<String>,
     /// The form of a line.
@@ -129,11 +133,24 @@ pub(super) fn log(root: &Reader<'_, '_>) -> Log {
     let choices: Vec<_> = levels.into_iter().chain(aliases).collect();
     let log = Log {
         file: reader.string("logfile").map(PathBuf::from),
+        file_bytes_max: file_size(&reader),
+        files_kept: reader.integer("logfiles_kept"),
         level: reader.choice("log_level", &choices).map(str::to_owned),
         format: reader.choice("log_format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]),
     };
     reader.close();
     log
+}
+
+/// Below this a rotation would not keep what happened just now.
+const FILE_BYTES_MIN: u64 = 64 * 1024;
+
+fn file_size(reader: &Reader<'_, '_>) -> Option<u64> {
+    let bytes = reader.bytes("logfile_max_size")?;
+    if bytes < FILE_BYTES_MIN {
+        reader.wrong("logfile_max_size", "must be at least 64KiB");
+    }
+    Some(bytes)
 }
 
 pub(super) fn athenz(root: &Reader<'_, '_>) -> Athenz {

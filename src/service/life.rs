@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::{self, Config};
 use crate::container::Pulse;
 use crate::http::{Fact, Server, Surface};
-use crate::telemetry::{self, Format, Level, LogSettings, scrubber};
+use crate::telemetry::{self, Format, Level, LogSettings, Rotation, scrubber};
 
 use super::check::InFile;
 use super::exit::{Exit, Failure, fatal};
@@ -76,8 +76,13 @@ fn log_settings(options: &Options, log: &config::Log) -> LogSettings {
     LogSettings {
         level: options.level.or(of_file).unwrap_or_default(),
         format: options.format.or(log.format.map(form)).unwrap_or(natural),
-        file: log.file.clone(),
+        file: log.file.clone().map(|file| (file, rotation(log))),
     }
+}
+
+fn rotation(log: &config::Log) -> Rotation {
+    let Rotation { bytes_max, keep } = Rotation::default();
+    Rotation { bytes_max: log.file_bytes_max.unwrap_or(bytes_max), keep: log.files_kept.unwrap_or(keep) }
 }
 
 async fn live(loaded: Loaded, options: Options) -> Exit {

@@ -17,7 +17,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::line::{Format, Line};
-use super::sink::{self, Sink};
+use super::rotate::{Rotating, Rotation};
+use super::sink::Sink;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +58,8 @@ pub struct LogSettings {
     pub level: Level,
     /// The form of a line.
     pub format: Format,
-    /// A file that receives every line in addition to standard output.
-    pub file: Option<PathBuf>,
+    /// A file that receives every line in addition to standard output, and how much of it is kept.
+    pub file: Option<(PathBuf, Rotation)>,
 }
 
 /// Why logging could not start as asked.
@@ -71,14 +72,11 @@ pub enum LogsError {
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-/// Starts logging for the process. A log file that cannot be opened is a warning: standard output carries every line.
+/// Starts logging for the process. A log file that cannot be opened is a warning, and opened later if it can be: standard
+/// output carries every line.
 pub fn start(settings: &LogSettings) -> Result<(), LogsError> {
-    let opened = settings.file.as_ref().map(|path| (path, sink::open(path)));
-    let (file, trouble) = match opened {
-        None => (None, None),
-        Some((_, Ok(file))) => (Some(file), None),
-        Some((path, Err(error))) => (None, Some((path, error))),
-    };
+    let mut file = settings.file.clone().map(|(path, rotation)| Rotating::new(path, rotation));
+    let trouble = file.as_mut().and_then(|file| file.open().err());
     let new = Sink::new(Box::new(std::io::stdout()), file, super::scrubber());
     SINK.set(new).map_err(|_| LogsError::AlreadyStarted)?;
     let sink = SINK.get().ok_or(LogsError::AlreadyStarted)?;
@@ -87,8 +85,9 @@ pub fn start(settings: &LogSettings) -> Result<(), LogsError> {
         .with(lines.with_filter(targets(settings.level)))
         .try_init()
         .map_err(|_| LogsError::AlreadyStarted)?;
-    if let Some((path, error)) = trouble {
-        tracing::warn!("the log file {} cannot be opened ({error}); lines go to standard output only", path.display());
+    if let (Some(error), Some((path, _))) = (trouble, &settings.file) {
+        let path = path.display();
+        tracing::warn!("the log file {path} cannot be opened ({error}); lines go to standard output only until it can");
     }
     Ok(())
 }

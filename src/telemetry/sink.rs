@@ -1,15 +1,14 @@
 //! Where log lines go: standard output always, a file beside it when one is configured.
 //!
 //! A line is scrubbed and written whole, under one lock. A sink that fails (full disk, closed pipe) loses the line and
-//! counts it: logging never stops the work. Rotation is not here.
+//! counts it: logging never stops the work. Which file a line goes to is [`super::rotate`]'s to say.
 
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
+use super::rotate::Rotating;
 use super::scrub::Scrubber;
 
 /// Standard output and perhaps a file.
@@ -21,11 +20,11 @@ pub(super) struct Sink {
 
 struct Outputs {
     first: Box<dyn Write + Send>,
-    file: Option<File>,
+    file: Option<Rotating>,
 }
 
 impl Sink {
-    pub(super) fn new(first: Box<dyn Write + Send>, file: Option<File>, scrubber: &'static Scrubber) -> Self {
+    pub(super) fn new(first: Box<dyn Write + Send>, file: Option<Rotating>, scrubber: &'static Scrubber) -> Self {
         Self { out: Mutex::new(Outputs { first, file }), scrubber, lost: AtomicU64::new(0) }
     }
 
@@ -35,7 +34,7 @@ impl Sink {
         clean.push('\n');
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let first = out.first.write_all(clean.as_bytes()).and_then(|()| out.first.flush());
-        let file = out.file.as_mut().map_or(Ok(()), |file| file.write_all(clean.as_bytes()));
+        let file = out.file.as_mut().map_or(Ok(()), |file| file.write(&clean, Instant::now()));
         if first.is_err() || file.is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -47,15 +46,10 @@ impl Sink {
     }
 }
 
-/// Opens the log file to append to; others on the machine may not read it.
-pub(super) fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::scrubber;
+    use crate::telemetry::{Rotation, scrubber};
 
     struct Full;
     impl Write for Full {
@@ -80,7 +74,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
         scrubber().register("sink-canary-7");
-        let sink = Sink::new(Box::new(std::io::sink()), Some(open(&path).expect("a file")), scrubber());
+        let file = Rotating::new(path.clone(), Rotation::default());
+        let sink = Sink::new(Box::new(std::io::sink()), Some(file), scrubber());
         sink.write("login with sink-canary-7 failed");
         assert_eq!(std::fs::read_to_string(&path).expect("the log"), "login with *** failed\n");
     }

@@ -185,3 +185,35 @@ fn a_member_that_fences_itself_or_is_refused_for_good_tells_its_last_steps_in_th
     assert_eq!(story(&service, ended), Some(1), "each step is told once\n{}", service.log());
     assert!(!service.log().contains(PASSWORD));
 }
+
+#[test]
+fn a_log_file_that_is_full_is_put_aside_and_every_line_is_in_one_of_them() {
+    let (cluster, target) = (broker(1), Target::start());
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let path = at("consumer.log").display().to_string();
+    let log = format!("global: {{log_level: debug, logfile: {path}, logfile_max_size: 64KiB, logfiles_kept: 10000}}\n");
+    let more = log + &settings::hook(&target.url("/{{incident.id}}"));
+    let mut service = start(&cluster, folder.path(), &more);
+    service.wait_ready(PATIENCE);
+    wait_for(
+        || service.last_words(),
+        PATIENCE,
+        || {
+            cluster.produce(TOPIC, 0, [incident("noise")]);
+            at("consumer.log.3").exists().then_some(())
+        },
+    );
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+    let older = (1..).map(|number| at(&format!("consumer.log.{number}"))).take_while(|file| file.exists());
+    let mut files: Vec<_> = older.collect();
+    files.reverse();
+    files.push(at("consumer.log"));
+    let mut kept = String::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).expect("a file");
+        assert!(text.len() <= 64 * 1024, "{} bytes", text.len());
+        kept.push_str(&text);
+    }
+    assert!(kept == service.log(), "the files together are what standard output got");
+}
