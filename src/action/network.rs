@@ -28,6 +28,8 @@ pub(crate) type Exchange = Result<Answer, TransportError>;
 #[derive(Clone, Debug)]
 pub struct Network {
     inner: Arc<Inner>,
+    /// Takes out of a text what else must not be seen.
+    scrub: fn(&str) -> String,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,15 @@ impl Network {
     pub fn new(http: HttpClient, providers: Providers, bigpanda: Option<BigPanda>) -> Self {
         Self {
             inner: Arc::new(Inner { http, trusting: Mutex::default(), providers, bigpanda, kept: Mutex::default() }),
+            scrub: str::to_owned,
         }
+    }
+
+    /// The same with what takes secrets of others, and other forms of its own, out of what targets quote.
+    #[must_use]
+    pub fn scrubbing_by(mut self, scrub: fn(&str) -> String) -> Self {
+        self.scrub = scrub;
+        self
     }
 
     /// The HTTP client.
@@ -142,7 +152,9 @@ impl Network {
     pub(crate) fn scrubbed_text(&self, text: String) -> String {
         let kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let values = kept.values().map(|(_, secret)| secret.reveal());
-        values.filter(|value| value.len() >= SCRUBBED_LENGTH_MIN).fold(text, |text, value| text.replace(value, "***"))
+        let values = values.filter(|value| value.len() >= SCRUBBED_LENGTH_MIN);
+        let text = values.fold(text, |text, value| text.replace(value, "***"));
+        (self.scrub)(&text)
     }
 
     fn kept(&self, name: &str) -> Option<Secret> {

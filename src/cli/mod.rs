@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::container::{Program, RuntimeDir};
+use crate::container::{self, Program, RuntimeDir};
 use crate::service::{self, ConfigPath, LogFormat, LogLevel, Options};
 
 const EXAMPLES: &str = "\
@@ -140,6 +140,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Program::Liveness | Program::Readiness => return programs::probe(program, &runtime_dir(environment)),
         Program::Prestop => return programs::prestop(&runtime_dir(environment)),
         Program::Consumer | Program::Start | Program::Configure => {}
+    }
+    if let Err(error) = container::forbid_core_dumps() {
+        // Not worth not to run: whoever set the limits may have done so for good.
+        let _ = writeln!(std::io::stderr(), "kafka_consumer: core dumps cannot be forbidden: {error}");
     }
     let parsed = Cli::try_parse_from(&arguments).and_then(|cli| Ok((options(cli.shared, environment)?, cli.command)));
     let (options, command) = match parsed {

@@ -22,6 +22,8 @@ pub use probe::{Verdict, liveness, readiness};
 pub use process::Identity;
 pub use supervisor::{StartError, StartPlan, start};
 
+use rustix::process::{Resource, Rlimit};
+
 /// Which program the binary was called as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -81,6 +83,17 @@ impl Default for RuntimeDir {
     fn default() -> Self {
         Self::new(Self::DEFAULT)
     }
+}
+
+/// Keeps this process and its children from leaving their memory, and the secrets in it, in a core file or with a program that
+/// collects such.
+///
+/// The limit is one byte where it may be: for a `core_pattern` that is a pipe a limit of 0 means nothing, and the kernel takes
+/// 1 for a no; a file of that size is not written either (`core(5)`, `fs/coredump.c`).
+pub fn forbid_core_dumps() -> std::io::Result<()> {
+    let most = rustix::process::getrlimit(Resource::Core).maximum.map_or(1, |most| most.min(1));
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(most), maximum: Some(most) })?;
+    Ok(())
 }
 
 /// Replaces a file by a rename, so that a reader sees the old text or the new one, never half of it.

@@ -14,6 +14,7 @@ use crate::pipeline::{
     self, Domain, Drained, Edition, Executor, KafkaSource, LetterTopic, Letters, Observer, PipelineError, Rulebook,
     wall_clock_ms,
 };
+use crate::telemetry::scrubber;
 use crate::transport::{HttpClient, HttpSettings};
 
 use super::beating::Beating;
@@ -193,7 +194,9 @@ fn executor(config: &Config, secrets: &crate::secret::Secrets) -> Result<Executo
     let http = HttpClient::new(Resolver::system(DNS_TIMEOUT), tls, HttpSettings::default())
         .map_err(|error| Failure::WrongConfiguration(format!("tls.ca_file: {error}")))?;
     let bigpanda = config.bigpanda.as_ref().map(bigpanda).transpose()?;
-    Ok(Executor::Live(Network::new(http, secrets.clone(), bigpanda)))
+    let network = Network::new(http, secrets.clone(), bigpanda);
+    // What targets quote is recorded: also what they have from elsewhere, and in the form that they give it.
+    Ok(Executor::Live(network.scrubbing_by(|text| scrubber().scrub(text).into_owned())))
 }
 
 fn bigpanda(settings: &config::BigPanda) -> Result<BigPanda, Failure> {

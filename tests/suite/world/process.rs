@@ -31,6 +31,18 @@ pub(crate) fn wait_for<T>(what: impl Fn() -> String, patience: Duration, mut fou
     }
 }
 
+/// Asks whoever listens at a port of this machine; `None` while nobody answers.
+pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let code = answer.split_whitespace().nth(1)?.parse().ok()?;
+    let body = answer.split_once("\r\n\r\n")?.1.to_owned();
+    Some((code, body))
+}
+
 #[expect(clippy::disallowed_methods, reason = "between two looks at another process; the wait has a deadline")]
 fn pause() {
     std::thread::sleep(LOOK_EVERY);
@@ -52,6 +64,11 @@ impl Service {
 
     /// The same with the `config.yaml` that lies in `folder` already.
     pub(crate) fn start_as_it_is(folder: &Path, port: u16) -> Self {
+        Self::start_with(folder, port, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub(crate) fn start_with(folder: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
         let file = folder.join("config.yaml");
         let log = folder.join("service.log");
         let out = File::options().create(true).append(true).open(&log).expect("a log");
@@ -61,6 +78,7 @@ impl Service {
             .env("RUNTIME_DIR", folder)
             // The deployed binary has musl's one heap; glibc would make eight for each core.
             .env("MALLOC_ARENA_MAX", "2")
+            .envs(variables.iter().copied())
             .stdout(out.try_clone().expect("a handle"))
             .stderr(out)
             .spawn()
@@ -87,14 +105,7 @@ impl Service {
 
     /// Asks the HTTP listener; `None` while nobody answers.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let code = answer.split_whitespace().nth(1)?.parse().ok()?;
-        let body = answer.split_once("\r\n\r\n")?.1.to_owned();
-        Some((code, body))
+        get(self.port, path)
     }
 
     /// Waits until `/readyz` answers 200.
