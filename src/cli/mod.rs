@@ -84,6 +84,9 @@ enum Command {
         /// How to say it
         #[arg(long, value_enum, default_value_t)]
         output: Output,
+        /// A warning is as bad as a mistake
+        #[arg(long)]
+        strict: bool,
     },
     /// Look at everything the service needs, layer by layer, and say where it breaks; changes nothing
     #[command(after_help = DOCTOR)]
@@ -106,12 +109,16 @@ Exit codes:
   2  the command line or the configuration is wrong";
 
 const CHECK: &str = "\
+It warns of what is valid and probably not meant: keys without effect, conditions that can never match because an earlier one takes
+whatever they would, patterns whose anchors hold for a part only or that are written for another operator, actions and secrets
+that nothing uses. A condition is only said to be out of reach where that is proven.
+
 Example:
-  kafka_consumer check --config config.yaml
+  kafka_consumer check --config config.yaml --strict
 
 Exit codes:
   0  the configuration is valid
-  2  it is not, or the command line is wrong";
+  2  it is not, or the command line is wrong; with --strict also when there is a warning";
 
 const DOCTOR: &str = "\
 Example:
@@ -152,9 +159,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match (program, command.unwrap_or(Command::Run)) {
         (Program::Start, _) => programs::start(&options, arguments.into_iter().skip(1).collect()),
-        (Program::Configure, _) => check(&options, Output::Text),
+        (Program::Configure, _) => check(&options, Output::Text, false),
         (_, Command::Run) => service::run(&options).into(),
-        (_, Command::Check { output }) => check(&options, output),
+        (_, Command::Check { output, strict }) => check(&options, output, strict),
         (_, Command::Doctor { json }) => doctor(&options, json),
         (_, Command::Tool(tool)) => tools::run(tool, &options),
     }
@@ -204,14 +211,15 @@ fn tell(answer: &clap::Error) -> ExitCode {
     if answer.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
-fn check(options: &Options, output: Output) -> ExitCode {
+fn check(options: &Options, output: Output, strict: bool) -> ExitCode {
     let checked = service::check(options);
     let text = match output {
         Output::Text => checked.to_string(),
         Output::Json => checked.to_json(),
     };
     let _ = writeln!(std::io::stdout(), "{text}");
-    if checked.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(2) }
+    let passes = checked.is_valid() && !(strict && checked.has_warnings());
+    if passes { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
 fn doctor(options: &Options, json: bool) -> ExitCode {

@@ -39,7 +39,23 @@ impl Conditions {
             .filter_map(|(index, item)| condition(item, &format!("{path}[{index}]"), mistakes))
             .collect();
         unique_names(&list, path, mistakes);
-        Self::new(list)
+        let conditions = Self::new(list);
+        if mistakes.is_empty() {
+            conditions.out_of_reach(path, mistakes);
+        }
+        conditions
+    }
+
+    /// Warns of the conditions that can never match.
+    fn out_of_reach(&self, path: &str, mistakes: &Mistakes) {
+        for (narrow, broad) in self.covered() {
+            let (Some(condition), Some(broad)) = (self.list.get(narrow), self.list.get(broad)) else { continue };
+            let what = format!(
+                "can never match: `{}` in line {} stands before it and takes every incident that this one would",
+                broad.name, broad.at.line
+            );
+            mistakes.warn(format!("{path}[{narrow}]"), condition.at, what);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use globset::GlobBuilder;
 use regex::RegexBuilder;
 
+use crate::condition::anchors;
 use crate::condition::operator::{Comparison, Expected, OneOf, Operator};
 use crate::incident::Path;
 use crate::yaml::{Entry, Mistake, Mistakes, Node, join, units};
@@ -39,6 +40,7 @@ pub(super) fn operators(field: &Path, value: &Node, path: &str, mistakes: &Mista
     }
     let Some(entries) = value.as_map() else {
         let values = expected(value, path, mistakes)?;
+        warn_of_oddities("equals", &values, value, path, mistakes);
         return Some(vec![vec![Operator::Equals(OneOf { values, ignore_case })]]);
     };
     let ignore_case = match value.get("ignore_case") {
@@ -76,12 +78,15 @@ fn operator(
     };
     let one = |operator: Operator| Some(vec![operator]);
     match entry.key.as_str() {
-        "equals" | "in" => one(Operator::Equals(OneOf { values: expected(value, &path, mistakes)?, ignore_case })),
-        "not_equals" | "not_in" => {
-            one(Operator::NotEquals(OneOf { values: expected(value, &path, mistakes)?, ignore_case }))
+        kind @ ("equals" | "in" | "not_equals" | "not_in") => {
+            let values = expected(value, &path, mistakes)?;
+            warn_of_oddities(kind, &values, value, &path, mistakes);
+            let values = OneOf { values, ignore_case };
+            one(if kind.starts_with("not") { Operator::NotEquals(values) } else { Operator::Equals(values) })
         }
         kind @ ("regex" | "glob" | "contains" | "starts_with" | "ends_with") => {
             let texts = expected(value, &path, mistakes)?;
+            warn_of_oddities(kind, &texts, value, &path, mistakes);
             let compiled = texts.iter().map(|text| pattern(kind, &text.text, ignore_case));
             compiled.collect::<Result<_, _>>().map_or_else(|what| wrong(&what), Some)
         }
@@ -108,6 +113,19 @@ fn operator(
             };
             mistakes.push(Mistake::at(path.as_str(), entry.at, what).suggest(key, OPERATORS));
             None
+        }
+    }
+}
+
+/// Texts that were probably written for another operator.
+fn warn_of_oddities(operator: &str, texts: &[Expected], value: &Node, path: &str, mistakes: &Mistakes) {
+    for (index, text) in texts.iter().enumerate() {
+        let (path, at) = match value.as_list().and_then(|items| items.get(index)) {
+            Some(item) => (format!("{path}[{index}]"), item.at()),
+            None => (path.to_owned(), value.at()),
+        };
+        if let Some(what) = anchors::oddity(operator, &text.text) {
+            mistakes.warn(path, at, format!("`{}`: {what}", text.text));
         }
     }
 }

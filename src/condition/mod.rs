@@ -14,6 +14,8 @@
 //! What a condition that is neither true nor false means is its own setting, [`OnMissing`]: it does not match, or the record
 //! is not decided at all.
 
+mod anchors;
+mod broader;
 mod compile;
 mod coverage;
 mod evidence;
@@ -269,6 +271,17 @@ impl Conditions {
     /// Enters what a decision has seen. The notes belong on disk before the record is done.
     pub fn remember(&self, seen: Vec<Seen>, memory: &mut Memory) -> Vec<guard::Note> {
         memory.enter(seen, &self.kept)
+    }
+
+    /// The numbers of the conditions that can never match, each with that of the first one before it that takes whatever it would.
+    /// Only what is proven: a condition that is not told may be out of reach all the same.
+    pub fn covered(&self) -> impl Iterator<Item = (usize, usize)> {
+        let before = |index: usize, narrow: &Condition| {
+            // What looks back does not take every turn.
+            let mut earlier = self.list.iter().take(index).enumerate().filter(|(_, broad)| broad.over_time.is_empty());
+            earlier.find(|(_, broad)| broader::implies(&narrow.test, &broad.test)).map(|(number, _)| number)
+        };
+        self.list.iter().enumerate().filter_map(move |(index, narrow)| Some((index, before(index, narrow)?)))
     }
 
     /// Notes a mistake for every action that a condition names and no definition has.

@@ -68,6 +68,11 @@ impl Expected {
         self.boolean.is_some()
     }
 
+    /// Text that no record has as a number or a boolean.
+    pub(super) fn is_word(&self) -> bool {
+        self.boolean.is_none() && self.int.is_none() && self.float.is_none() && !is_boolean_word(&self.text)
+    }
+
     fn equals(&self, found: Found<'_, '_>, ignore_case: bool) -> bool {
         match found {
             Found::Text(text) => {
@@ -81,6 +86,10 @@ impl Expected {
             Found::Missing | Found::List(_) | Found::Map(_) => false,
         }
     }
+}
+
+fn is_boolean_word(text: &str) -> bool {
+    text == "true" || text == "false"
 }
 
 /// Equal without letter case; beyond ASCII by Unicode's lower case.
@@ -120,6 +129,11 @@ impl Operator {
             Found::Bool(value) => self.passes_text(if value { "true" } else { "false" }),
             Found::Missing | Found::List(_) | Found::Map(_) => Verdict::Missing,
         }
+    }
+
+    /// It is a test of text, and this text passes.
+    pub(super) fn passes_word(&self, text: &str) -> bool {
+        self.passes_text(text) == Verdict::True
     }
 
     fn passes_text(&self, text: &str) -> Verdict {

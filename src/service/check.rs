@@ -40,6 +40,14 @@ impl Checked {
         matches!(self.found, Found::Valid { .. })
     }
 
+    /// It is valid, but something in it has no effect, or not the one that is meant.
+    pub fn has_warnings(&self) -> bool {
+        match &self.found {
+            Found::Valid { warnings, .. } | Found::Wrong { warnings, .. } => !warnings.is_empty(),
+            Found::Unreadable { .. } => false,
+        }
+    }
+
     /// The same for programs: `{"file", "valid", "mistakes": [{"line", "column", "path", "what", "nearest"}], "warnings"}`.
     pub fn to_json(&self) -> String {
         let (mistakes, warnings, error) = match &self.found {
@@ -68,7 +76,9 @@ impl fmt::Display for Checked {
                 for warning in warnings {
                     writeln!(f, "{}", InFile(&self.file, warning, "warning: "))?;
                 }
-                write!(f, "{file} is valid: {summary}")
+                let warned =
+                    if warnings.is_empty() { String::new() } else { format!(", {}", count(warnings.len(), "warning")) };
+                write!(f, "{file} is valid: {summary}{warned}")
             }
             Found::Wrong { mistakes, warnings } => {
                 for warning in warnings {

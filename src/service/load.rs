@@ -15,6 +15,7 @@ use crate::yaml::{self, Mistake, Mistakes, Node};
 use super::check::{Checked, InFile, check};
 use super::keys;
 use super::options::{ConfigPath, Options};
+use super::unused;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub(super) struct Loaded {
     pub(super) actions: Definitions,
     /// The predecessor's history, to be imported before the work begins.
     pub(super) action_history_file: Option<PathBuf>,
-    /// Keys that are accepted and have no effect.
+    /// What is accepted and has no effect, or not the one that is meant.
     pub(super) warnings: Vec<Mistake>,
 }
 
@@ -80,6 +81,9 @@ pub(super) fn load_text(options: &Options, text: String) -> Result<Loaded, LoadE
     let read = yaml::parse(&text, &mistakes).map(|document| {
         let config = Config::new(Settings { document: &document, overrides: &overrides }, &mistakes);
         let (conditions, actions) = rules(&config, &mistakes);
+        if mistakes.is_empty() {
+            unused::warn(&document, &conditions, &actions, &mistakes);
+        }
         if let Err(error) = keys::wire(&config.ckms).check() {
             let at = document.as_map().and_then(|entries| entries.iter().find(|entry| entry.key == "ckms"));
             mistakes.add("ckms", at.map_or(yaml::Position::default(), |entry| entry.at), error.to_string());

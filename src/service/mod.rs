@@ -24,6 +24,7 @@ mod stop;
 mod surface;
 mod tally;
 pub mod tools;
+mod unused;
 mod work;
 
 pub use check::{Checked, check};

@@ -144,3 +144,52 @@ fn the_names_of_the_container_platform_are_programs_of_their_own() {
         assert!(said.contains(":2:3: kafka.brokerz: unknown key"), "{said}");
     }
 }
+
+const ODD: &str = "\
+kafka: {brokers: [a:9092], topics: [t], consumer_group_id: g}
+secrets:
+  - {name: spare, env: A}
+  - {name: used, env: B}
+  - {name: by_name, env: C}
+incident_conditions:
+  - {name: broad, tags: {kind: [oozie, hdfs]}, incident_actions: [tell], alert_actions: [fix]}
+  - {name: narrow, tags: {kind: oozie}, active: true, incident_actions: [tell]}
+  - {name: other, tags: {kind: {regex: '^spark|hive$'}}, incident_actions: [tell], incident_fallback_actions: [call]}
+incident_actions:
+  - {name: tell, type: webhook, url: 'http://t/?key=$secret:used'}
+  - {name: call, type: webhook, url: 'http://t/'}
+  - {name: spare_one, type: webhook, url: 'http://t/'}
+  - {name: spare_two, type: webhook, url: 'http://t/'}
+alert_actions:
+  - {name: fix, type: screwdriver, pipeline_id: 1, job_name: j, auth_secret: by_name}
+";
+
+#[test]
+fn check_warns_of_what_is_valid_and_not_meant_and_is_strict_when_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("odd.yaml");
+    std::fs::write(&file, ODD).expect("a file");
+    let name = file.to_str().expect("text");
+    let (code, out, err) = run(&["check", "--config", name]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let expected = [
+        format!("{name}:3:12: warning: secrets[0]: nothing uses the secret `spare`"),
+        format!(
+            "{name}:8:5: warning: incident_conditions[1]: can never match: `broad` in line 7 stands before it and takes every incident \
+             that this one would"
+        ),
+        format!(
+            "{name}:9:40: warning: incident_conditions[2].tags.kind.regex: `^spark|hive$`: ^ and $ hold for one alternative only: write \
+             ^(?:…|…)$ if it is meant for all"
+        ),
+        format!(
+            "{name}:13:5: warning: incident_actions: used by no condition: `spare_one` (line 13), `spare_two` (line 14)"
+        ),
+        format!("{name} is valid: 3 conditions, 5 actions, 4 warnings"),
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(run(&["check", "--strict", "--config", name]).0, Some(2));
+    let (_, out, _) = run(&["check", "--output", "json", "--config", name]);
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&told["valid"], told["warnings"].as_array().map(Vec::len)), (&true.into(), Some(4)));
+}

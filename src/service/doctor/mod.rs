@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::telemetry::scrubber;
 
-use super::check::check;
+use super::check::{check, count};
 use super::load::{Loaded, load};
 use super::options::Options;
 
@@ -35,7 +35,10 @@ pub fn diagnose(options: &Options) -> Result<Diagnosis, String> {
         return Ok(notes.into_diagnosis());
     };
     let warnings = loaded.warnings.len();
-    let what = if warnings == 0 { "valid".to_owned() } else { format!("valid, {warnings} keys without effect") };
+    let what = match warnings {
+        0 => "valid".to_owned(),
+        warnings => format!("valid, with {}: `check` tells them", count(warnings, "warning")),
+    };
     notes.good(Layer::Configuration, &options.config, what, begun);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime cannot start: {error}"))?;
