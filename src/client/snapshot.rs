@@ -2,12 +2,14 @@
 //!
 //! Plain values, taken without stopping anything: the partitions of one snapshot may be some milliseconds apart.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use kafka_proto::error_code::ErrorCode;
 use kafka_proto::id::{BrokerId, Generation, LeaderEpoch, Offset, TopicPartition};
 
 use crate::client::cluster::BrokerConnection;
+use crate::client::flight::FlightStep;
 
 /// The consumer as it is now.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub buffered_bytes: usize,
     /// What happened since the start.
     pub counters: Counters,
+    /// How often each step of the flight recorder was taken since the start.
+    pub steps: BTreeMap<FlightStep, u64>,
 }
 
 /// The group, as this member sees it.
@@ -47,6 +51,10 @@ pub struct GroupSnapshot {
     pub session_left: Option<Duration>,
     /// What keeps the member from being stable, in words.
     pub last_error: Option<String>,
+    /// How often a join was sent, by reason: `first_join`, `group_rebalancing`, `topics_changed` and so on.
+    pub joins: BTreeMap<&'static str, u64>,
+    /// Why the last one was sent, in words (KIP-800).
+    pub last_join: Option<String>,
 }
 
 /// One assigned partition.
@@ -112,6 +120,38 @@ pub enum FetchState {
     Parked(ParkCause),
 }
 
+impl FetchState {
+    /// Every [`FetchState::name`].
+    pub const NAMES: [&str; 10] = [
+        "fetching",
+        "awaiting_committed_offset",
+        "resetting",
+        "checking_range",
+        "validating",
+        "awaiting_leader",
+        "paused",
+        "queue_full",
+        "backing_off",
+        "parked",
+    ];
+
+    /// The state without what it holds, for programs: lower case, with underscores.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Fetching => "fetching",
+            Self::AwaitingCommittedOffset => "awaiting_committed_offset",
+            Self::Resetting => "resetting",
+            Self::CheckingRange => "checking_range",
+            Self::Validating => "validating",
+            Self::AwaitingLeader => "awaiting_leader",
+            Self::Paused => "paused",
+            Self::QueueFull => "queue_full",
+            Self::BackingOff { .. } => "backing_off",
+            Self::Parked(_) => "parked",
+        }
+    }
+}
+
 /// Why a partition was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -161,4 +201,6 @@ pub struct Counters {
     pub fenced_commits: u64,
     /// Positions that were reset.
     pub resets: u64,
+    /// Answers that asked for a pause (KIP-219), of all connections.
+    pub throttles: u64,
 }

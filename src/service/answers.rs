@@ -30,6 +30,8 @@ pub(super) fn group(consumer: &Snapshot) -> Value {
         "session_left_s": group.session_left.map(|left| left.as_secs_f64()),
         "last_error": group.last_error,
         "rebalances": consumer.counters.assignments,
+        "joins": group.joins,
+        "last_join": group.last_join,
         "partitions": consumer.partitions.iter().map(partition).collect::<Vec<_>>(),
     })
 }
@@ -40,9 +42,11 @@ fn partition(of: &PartitionSnapshot) -> Value {
         "partition": of.partition.to_string(),
         "fetching": matches!(of.state, FetchState::Fetching),
         "state": format!("{:?}", of.state),
+        "position": offset(of.position),
         "delivered": offset(of.delivered),
         "committed": offset(of.committed),
         "high_watermark": offset(of.high_watermark),
+        "last_stable_offset": offset(of.last_stable_offset),
         "lag_records": of.lag_records,
         "lag_s": of.lag.map(|lag| lag.as_secs_f64()),
         "buffered_bytes": of.buffered_bytes,
@@ -55,24 +59,28 @@ pub(super) fn client(consumer: &Snapshot, steps: &[FlightEntry]) -> Value {
         "connections": consumer.connections.iter().map(connection).collect::<Vec<_>>(),
         "metadata_error": consumer.metadata_error,
         "buffered_bytes": consumer.buffered_bytes,
+        "throttles": consumer.counters.throttles,
+        "skipped_batches": consumer.counters.skipped_batches,
+        "fenced_commits": consumer.counters.fenced_commits,
         "flight_recorder": steps.iter().map(step).collect::<Vec<_>>(),
     })
 }
 
 fn connection(of: &BrokerConnection) -> Value {
-    let (state, to, session_left) = match &of.state {
-        ConnectionState::Connected { to, session_left, .. } => ("connected", Some(to.to_string()), *session_left),
-        ConnectionState::Closed => ("closed", None, None),
-        ConnectionState::BackingOff { .. } => ("backing_off", None, None),
+    let (to, session_left) = match &of.state {
+        ConnectionState::Connected { to, session_left, .. } => (Some(to.to_string()), *session_left),
+        ConnectionState::Closed | ConnectionState::BackingOff { .. } => (None, None),
     };
     json!({
         "broker": of.broker.map(|broker| broker.to_string()),
         "address": of.address.as_ref().map(ToString::to_string),
-        "purpose": format!("{:?}", of.purpose).to_lowercase(),
-        "state": state,
+        "resolved": of.resolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "purpose": of.purpose.name(),
+        "state": of.state.name(),
         "to": to,
         "session_left_s": session_left.map(|left| left.as_secs_f64()),
         "last_error": of.last_error,
+        "failed_layer": of.failed_layer,
     })
 }
 

@@ -1,7 +1,10 @@
 //! From what the parts know of themselves to metrics. Pure.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
 use crate::certificate::Shown;
-use crate::client::{FetchState, PartitionSnapshot, Snapshot};
+use crate::client::{BrokerConnection, ConnectError, ConnectionState, FetchState, PartitionSnapshot, Snapshot};
 use crate::http::Fact;
 use crate::telemetry::metrics::{self as m, Sample};
 
@@ -23,10 +26,17 @@ pub(super) fn consumer_samples(consumer: &Snapshot) -> Vec<Sample> {
         m::DROPPED.sample([], float(counters.dropped_offsets)),
         m::FENCED.sample([], float(counters.fenced_commits)),
         m::RESETS.sample([], float(counters.resets)),
+        m::THROTTLES.sample([], float(counters.throttles)),
     ];
+    samples.push(m::GROUP_STATE.sample([&group.state], 1.0));
+    samples.push(m::GROUP_TROUBLE.sample([], f64::from(u8::from(group.last_error.is_some()))));
+    samples.extend(group.generation.map(|of| m::GROUP_GENERATION.sample([], f64::from(of.get()))));
+    samples.extend(group.joins.iter().map(|(reason, count)| m::GROUP_JOINS.sample([reason], float(*count))));
+    samples.extend(consumer.steps.iter().map(|(step, count)| m::STEPS.sample([step.name()], float(*count))));
     for partition in &consumer.partitions {
         partition_samples(partition, &mut samples);
     }
+    connection_samples(&consumer.connections, &mut samples);
     samples
 }
 
@@ -36,7 +46,13 @@ fn partition_samples(partition: &PartitionSnapshot, samples: &mut Vec<Sample>) {
     let fetching = matches!(partition.state, FetchState::Fetching);
     samples.push(m::PARTITION_FETCHING.sample(labels, f64::from(u8::from(fetching))));
     samples.push(m::PARTITION_BUFFERED.sample(labels, size(partition.buffered_bytes)));
+    let now = partition.state.name();
+    let [topic, number] = labels;
+    let state = |name: &str| m::PARTITION_STATE.sample([topic, number, name], f64::from(u8::from(name == now)));
+    samples.extend(FetchState::NAMES.map(state));
     let offsets = [
+        (&m::PARTITION_POSITION, partition.position),
+        (&m::PARTITION_LAST_STABLE, partition.last_stable_offset),
         (&m::PARTITION_DELIVERED, partition.delivered),
         (&m::PARTITION_COMMITTED, partition.committed),
         (&m::PARTITION_HIGH_WATERMARK, partition.high_watermark),
@@ -46,6 +62,33 @@ fn partition_samples(partition: &PartitionSnapshot, samples: &mut Vec<Sample>) {
     }
     samples.extend(partition.lag_records.map(|lag| m::PARTITION_LAG.sample(labels, float(lag))));
     samples.extend(partition.lag.map(|lag| m::PARTITION_LAG_SECONDS.sample(labels, lag.as_secs_f64())));
+}
+
+/// A broker is labelled with its id, a bootstrap server with its name.
+fn connection_samples(connections: &[BrokerConnection], samples: &mut Vec<Sample>) {
+    let mut described = BTreeSet::new();
+    for connection in connections {
+        let name = connection.address.as_ref().map(ToString::to_string).unwrap_or_default();
+        let server = &*connection.broker.map_or_else(|| name.clone(), |broker| broker.to_string());
+        let purpose = connection.purpose.name();
+        let now = connection.state.name();
+        let state = |of: &str| m::CONNECTION_STATE.sample([server, purpose, of], f64::from(u8::from(of == now)));
+        samples.extend(ConnectionState::NAMES.map(state));
+        if let ConnectionState::Connected { session_left, throttled_for, .. } = &connection.state {
+            let left = session_left.map(|left| left.as_secs_f64());
+            samples.extend(left.map(|left| m::CONNECTION_SESSION_LEFT.sample([server, purpose], left)));
+            let throttled = throttled_for.unwrap_or_default().as_secs_f64();
+            samples.push(m::CONNECTION_THROTTLED.sample([server, purpose], throttled));
+        }
+        // What follows is the broker's, and the same for each of its connections.
+        if described.insert(server.to_owned()) {
+            let failed = connection.failed_layer;
+            let layer = |of: &str| m::BROKER_FAILING.sample([server, of], f64::from(u8::from(Some(of) == failed)));
+            samples.extend(ConnectError::LAYERS.map(layer));
+            let address = |of: &Ipv4Addr| m::BROKER_ADDRESS.sample([server, &name, &of.to_string()], 1.0);
+            samples.extend(connection.resolved.iter().map(address));
+        }
+    }
 }
 
 /// The certificate, for metrics.

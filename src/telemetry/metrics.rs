@@ -2,7 +2,7 @@
 //!
 //! A metric that is not in [`TABLE`] cannot be exposed, and `deploy_target/metrics.md` is held against it by a test. Values are read
 //! when somebody asks: counters live where things happen, and a scrape takes a snapshot of them. Labels are bounded: only
-//! names from the configuration, topics, partitions and our own enumerations appear in them, never incident ids.
+//! names from the configuration, topics, partitions, brokers with their addresses and our own enumerations appear in them, never incident ids.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -187,6 +187,10 @@ table! {
     RELOAD_LAST = gauge("kafka_consumer_last_reload_seconds", [], "When the configuration was last read again, seconds since the epoch");
     RELOAD_WORKED = gauge("kafka_consumer_last_reload_taken_over", [], "0 while the configuration that was read last is refused and the rules of before are in force");
     GROUP_STABLE = gauge("kafka_consumer_group_stable", [], "1 while the member is joined and has its assignment");
+    GROUP_STATE = gauge("kafka_consumer_group_state", ["state"], "1 for the state of the member in its group; other states are absent");
+    GROUP_GENERATION = gauge("kafka_consumer_group_generation", [], "Generation of the group, absent outside of any");
+    GROUP_JOINS = counter("kafka_consumer_group_joins_total", ["reason"], "Joins sent, by reason");
+    GROUP_TROUBLE = gauge("kafka_consumer_group_trouble", [], "1 while the last request to the coordinator failed or was refused");
     REBALANCES = counter("kafka_consumer_group_rebalances_total", [], "Assignments received");
     SESSION_LEFT = gauge("kafka_consumer_group_session_left_seconds", [], "How long the session holds without another heartbeat");
     BUFFERED = gauge("kafka_consumer_buffered_bytes", [], "Bytes fetched and not yet handed to the pipeline, of all partitions");
@@ -199,11 +203,21 @@ table! {
     DROPPED = counter("kafka_consumer_dropped_commits_total", [], "Offsets not sent because their assignment was over or they would have gone back");
     FENCED = counter("kafka_consumer_fenced_commits_total", [], "Commits refused because the member was fenced");
     RESETS = counter("kafka_consumer_position_resets_total", [], "Positions that were reset");
+    THROTTLES = counter("kafka_consumer_throttles_total", [], "Answers in which a broker asked for a pause");
+    STEPS = counter("kafka_consumer_protocol_steps_total", ["step"], "Decisive steps of the protocol, as the flight recorder has them");
+    CONNECTION_STATE = gauge("kafka_consumer_connection_state", ["broker", "purpose", "state"], "1 for the state of the connection, 0 for the others");
+    CONNECTION_SESSION_LEFT = gauge("kafka_consumer_connection_session_left_seconds", ["broker", "purpose"], "Until the connection is replaced because its SASL session ends");
+    CONNECTION_THROTTLED = gauge("kafka_consumer_connection_throttled_seconds", ["broker", "purpose"], "How long the throttle of the broker still holds");
+    BROKER_FAILING = gauge("kafka_consumer_broker_failing", ["broker", "layer"], "1 for the layer at which the broker could not be reached, until it can: dns, tcp, tls, kafka, sasl or metadata");
+    BROKER_ADDRESS = gauge("kafka_consumer_broker_address_info", ["broker", "name", "address"], "1 for each address that the name of the broker led to when it was last looked up");
+    PARTITION_STATE = gauge("kafka_consumer_partition_state", ["topic", "partition", "state"], "1 for what the partition is doing, which is the reason when it is not fetching, 0 for the others");
     PARTITION_FETCHING = gauge("kafka_consumer_partition_fetching", ["topic", "partition"], "1 while the partition is being fetched");
     PARTITION_BUFFERED = gauge("kafka_consumer_partition_buffered_bytes", ["topic", "partition"], "Bytes fetched and not yet handed to the pipeline");
+    PARTITION_POSITION = gauge("kafka_consumer_partition_position_offset", ["topic", "partition"], "Next offset to fetch");
     PARTITION_DELIVERED = gauge("kafka_consumer_partition_delivered_offset", ["topic", "partition"], "Offset after the last record handed to the pipeline");
     PARTITION_COMMITTED = gauge("kafka_consumer_partition_committed_offset", ["topic", "partition"], "Committed offset");
     PARTITION_HIGH_WATERMARK = gauge("kafka_consumer_partition_high_watermark_offset", ["topic", "partition"], "End of what is replicated, as of the last fetch");
+    PARTITION_LAST_STABLE = gauge("kafka_consumer_partition_last_stable_offset", ["topic", "partition"], "End of what a reader of committed transactions may see, as of the last fetch");
     PARTITION_LAG = gauge("kafka_consumer_partition_lag_records", ["topic", "partition"], "Records not yet handed to the pipeline");
     PARTITION_LAG_SECONDS = gauge("kafka_consumer_partition_lag_seconds", ["topic", "partition"], "Age of the last record handed over, while there is a lag");
     DECIDED = counter("kafka_consumer_decided_records_total", [], "Records that were parsed and tried against the conditions");

@@ -25,5 +25,6 @@ mod secrets;
 mod service_history;
 mod service_life;
 mod service_reload;
+mod sight;
 mod verifiable;
 mod world;

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::assignor::PartitionCounts;
 use crate::error_code::ErrorCode;
 use crate::id::{BrokerId, Generation, TopicPartition};
+use crate::membership::state::RebalanceReason;
 
 /// Names one ask or one revocation of one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,8 +67,8 @@ pub struct JoinAsk {
     pub rebalance_timeout: Duration,
     /// Assignor name and subscription bytes, most wanted first.
     pub protocols: Vec<(&'static str, Bytes)>,
-    /// Why (KIP-800), at most 255 characters.
-    pub reason: String,
+    /// Why; its text is what the coordinator is told (KIP-800).
+    pub reason: RebalanceReason,
 }
 
 /// A `SyncGroup` request (v3 to v5).

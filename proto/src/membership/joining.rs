@@ -96,7 +96,7 @@ impl Membership {
         let wait = if at_once { self.config.request_timeout } else { self.config.rebalance_deadline() };
         let Some(call) = self.call(now, AskKind::Join, wait) else { return };
         let State::PreparingRebalance(_, reason) = &self.state else { return };
-        let reason = cut_reason(&reason.to_string());
+        let reason = reason.clone();
         self.joined_counts.clone_from(&self.counts);
         self.claimed.clone_from(&self.owned);
         let ask = JoinAsk {

@@ -146,6 +146,25 @@ impl fmt::Display for RebalanceReason {
     }
 }
 
+impl RebalanceReason {
+    /// Its name without what it holds: for counting.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::FirstJoin => "first_join",
+            Self::MemberIdAssigned => "member_id_assigned",
+            Self::GroupRebalancing => "group_rebalancing",
+            Self::PartitionsRevoked(_) => "partitions_revoked",
+            Self::TopicsChanged => "topics_changed",
+            Self::Expired => "expired",
+            Self::MembershipLost => "membership_lost",
+            Self::PolledAgain => "polled_again",
+            Self::AssignmentUnreadable => "assignment_unreadable",
+            Self::Refused(_) => "refused",
+            Self::NoAnswer => "no_answer",
+        }
+    }
+}
+
 impl State {
     /// Kafka's name of the state.
     pub const fn name(&self) -> &'static str {

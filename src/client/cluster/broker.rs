@@ -1,6 +1,6 @@
 //! One broker: a connection per purpose, one back-off, and what is known of its health.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +38,16 @@ struct Health {
     backoff: Backoff,
     refused: Backoff,
     retry_at: Option<Instant>,
-    last_error: Option<String>,
+    last_error: Option<Failure>,
+    /// What the name led to when it was last asked for.
+    addresses: Vec<Ipv4Addr>,
+}
+
+/// The last failure, by its layer and in words.
+#[derive(Clone, PartialEq, Eq)]
+struct Failure {
+    layer: &'static str,
+    text: String,
 }
 
 /// One connection of a broker, for people.
@@ -49,12 +58,16 @@ pub struct BrokerConnection {
     pub broker: Option<BrokerId>,
     /// As configured or advertised, if known.
     pub address: Option<HostPort>,
+    /// What the name led to when it was last looked up, which every reconnect does.
+    pub resolved: Vec<Ipv4Addr>,
     /// What the connection is for.
     pub purpose: Purpose,
     /// How it is.
     pub state: ConnectionState,
     /// The broker's last failure since it was last reached.
     pub last_error: Option<String>,
+    /// The layer of that failure, one of [`ConnectError::LAYERS`].
+    pub failed_layer: Option<&'static str>,
 }
 
 /// How a connection is.
@@ -83,6 +96,20 @@ pub enum ConnectionState {
     },
 }
 
+impl ConnectionState {
+    /// Every [`ConnectionState::name`].
+    pub const NAMES: [&str; 3] = ["connected", "closed", "backing_off"];
+
+    /// The state without what it holds, for programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "connected",
+            Self::Closed => "closed",
+            Self::BackingOff { .. } => "backing_off",
+        }
+    }
+}
+
 impl BrokerLink {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let health = Health {
@@ -90,6 +117,7 @@ impl BrokerLink {
             refused: Backoff::new(config.authentication_backoff, config.authentication_backoff_max),
             retry_at: None,
             last_error: None,
+            addresses: Vec::new(),
         };
         Self { slots: Default::default(), health: Mutex::new(health), recovering: tokio::sync::Mutex::default() }
     }
@@ -114,7 +142,7 @@ impl BrokerLink {
         while let Some(at) = self.retry_at() {
             tokio::time::sleep_until(at).await;
         }
-        let opened = connector.open(address, load_of(purpose)).await;
+        let opened = self.open(connector, address, purpose).await;
         match &opened {
             Ok(connection) => {
                 *lock(&slot.connection) = Some(connection.clone());
@@ -135,6 +163,17 @@ impl BrokerLink {
         drop(recovering);
         drop(dialling);
         opened
+    }
+
+    async fn open(
+        &self,
+        connector: &Connector,
+        address: &HostPort,
+        purpose: Purpose,
+    ) -> Result<Connection, ConnectError> {
+        let addresses = connector.resolve(address).await?;
+        lock(&self.health).addresses.clone_from(&addresses);
+        connector.open_at(address, &addresses, load_of(purpose)).await
     }
 
     /// The connection if it takes requests.
@@ -169,7 +208,10 @@ impl BrokerLink {
 
     /// For people.
     pub(super) fn describe(&self, broker: Option<BrokerId>, address: Option<&HostPort>) -> Vec<BrokerConnection> {
-        let last_error = lock(&self.health).last_error.clone();
+        let (last_error, resolved) = {
+            let health = lock(&self.health);
+            (health.last_error.clone(), health.addresses.clone())
+        };
         let retry_in = self.retry_at().map(|at| at.saturating_duration_since(Instant::now()));
         let describe = |purpose: Purpose| {
             let state = match (self.living(purpose), retry_in) {
@@ -179,8 +221,15 @@ impl BrokerLink {
             };
             let never_used = lock(&self.slot(purpose).connection).is_none();
             let shown = !never_used || purpose == Purpose::Control;
-            let (address, last_error) = (address.cloned(), last_error.clone());
-            shown.then_some(BrokerConnection { broker, address, purpose, state, last_error })
+            shown.then(|| BrokerConnection {
+                broker,
+                address: address.cloned(),
+                resolved: resolved.clone(),
+                purpose,
+                state,
+                failed_layer: last_error.as_ref().map(|failure| failure.layer),
+                last_error: last_error.as_ref().map(|failure| failure.text.clone()),
+            })
         };
         PURPOSES.into_iter().filter_map(describe).collect()
     }
@@ -212,9 +261,9 @@ impl Health {
         let random = getrandom::u64().unwrap_or(0);
         let wait = if error.is_authentication() { self.refused.next(random) } else { self.backoff.next(random) };
         self.retry_at = Some(Instant::now() + wait);
-        let text = error.to_string();
-        let is_news = self.last_error.as_ref() != Some(&text);
-        self.last_error = Some(text);
+        let failure = Failure { layer: error.layer(), text: error.to_string() };
+        let is_news = self.last_error.as_ref() != Some(&failure);
+        self.last_error = Some(failure);
         is_news
     }
 }

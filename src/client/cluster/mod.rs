@@ -49,6 +49,20 @@ pub enum Purpose {
     Produce,
 }
 
+impl Purpose {
+    /// Its name for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Coordinator => "coordinator",
+            Self::Rebalance => "rebalance",
+            Self::Heartbeat => "heartbeat",
+            Self::Fetch => "fetch",
+            Self::Produce => "produce",
+        }
+    }
+}
+
 /// Why no coordinator is known.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

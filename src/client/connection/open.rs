@@ -1,5 +1,6 @@
 //! From a broker's name to a connection that is ready: resolve, dial, TLS, versions, SASL.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
@@ -73,6 +74,21 @@ fn hint(source: &RequestError) -> &'static str {
 }
 
 impl ConnectError {
+    /// Every [`ConnectError::layer`].
+    pub const LAYERS: [&str; 6] = ["dns", "tcp", "tls", "kafka", "sasl", "metadata"];
+
+    /// The layer that failed, for programs.
+    pub const fn layer(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "dns",
+            Self::Dial { .. } => "tcp",
+            Self::Tls { .. } => "tls",
+            Self::Negotiate { .. } | Self::Closing => "kafka",
+            Self::Sasl { .. } => "sasl",
+            Self::UnknownBroker(_) => "metadata",
+        }
+    }
+
     /// Whether credentials were refused: retried, but slowly, because a wrong password locks accounts.
     pub fn is_authentication(&self) -> bool {
         matches!(self, Self::Sasl { source, .. } if source.is_refusal())
@@ -114,10 +130,26 @@ impl Connector {
 
     /// Resolves anew, tries every address, and leaves nothing half open on an error or when dropped.
     pub(crate) async fn open(&self, broker: &HostPort, load: Load) -> Result<Connection, ConnectError> {
-        let owned = || broker.clone();
+        let addresses = self.resolve(broker).await?;
+        self.open_at(broker, &addresses, load).await
+    }
+
+    /// The addresses of a broker, asked for anew.
+    pub(crate) async fn resolve(&self, broker: &HostPort) -> Result<Vec<Ipv4Addr>, ConnectError> {
         let resolved = self.resolver.lookup(&broker.host).await;
-        let resolved = resolved.map_err(|source| ConnectError::Resolve { broker: owned(), source })?;
-        let dialled = dial::dial(&resolved.addresses, broker.port, self.config.socket_connection_setup_timeout).await;
+        let resolved = resolved.map_err(|source| ConnectError::Resolve { broker: broker.clone(), source })?;
+        Ok(resolved.addresses)
+    }
+
+    /// The same as [`Connector::open`] with a name that is resolved already.
+    pub(crate) async fn open_at(
+        &self,
+        broker: &HostPort,
+        addresses: &[Ipv4Addr],
+        load: Load,
+    ) -> Result<Connection, ConnectError> {
+        let owned = || broker.clone();
+        let dialled = dial::dial(addresses, broker.port, self.config.socket_connection_setup_timeout).await;
         let (tcp, address) = dialled.map_err(|source| ConnectError::Dial { broker: owned(), source })?;
         let stream: guard::Stream = match &self.tls {
             None => Box::new(tcp),

@@ -8,9 +8,9 @@ use kafka_proto::id::TopicPartition;
 use tokio::sync::oneshot;
 
 use crate::client::consumer::Shared;
-use crate::client::flight::FlightEntry;
+use crate::client::flight::{FlightEntry, FlightStep};
 use crate::client::offsets::{Commit, CommitError, CommitJob, CommitReport};
-use crate::client::snapshot::Snapshot;
+use crate::client::snapshot::{Counters, Snapshot};
 
 /// A handle on a consumer, for the tasks that process its records. Cheap to clone; does not keep the consumer alive.
 #[derive(Clone)]
@@ -66,6 +66,8 @@ impl ConsumerHandle {
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.shared;
         let now = Instant::now();
+        let steps = shared.cluster.flight().counts();
+        let throttles = steps.get(&FlightStep::Throttled).copied().unwrap_or_default();
         Snapshot {
             taken_at: SystemTime::now(),
             group: shared.group_snapshot(now),
@@ -74,7 +76,8 @@ impl ConsumerHandle {
             metadata_error: shared.cluster.refresh_error(),
             topics_in_error: shared.topics_in_error(),
             buffered_bytes: shared.queues.buffered_total(),
-            counters: shared.board.counters(),
+            counters: Counters { throttles, ..shared.board.counters() },
+            steps,
         }
     }
 }

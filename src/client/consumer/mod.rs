@@ -74,6 +74,8 @@ impl Shared {
             coordinator: status.coordinator,
             session_left: self.fence.remaining(now),
             last_error: status.trouble,
+            joins: status.joins,
+            last_join: status.last_join,
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod ring;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -181,6 +182,11 @@ impl FlightRecorder {
     /// What is kept, oldest first.
     pub(crate) fn entries(&self) -> Vec<FlightEntry> {
         self.lock().since(0)
+    }
+
+    /// How often each step was taken since the start.
+    pub(crate) fn counts(&self) -> BTreeMap<FlightStep, u64> {
+        self.lock().counts().clone()
     }
 
     /// Writes into the log what it does not hold yet: the story of a failure, told once.

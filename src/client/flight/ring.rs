@@ -4,7 +4,7 @@
 //! whatever a broker writes; what concerns the membership is never pushed out by the noise of partitions and connections; a
 //! storm of equal steps is one of them with a count.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write as _};
 use std::time::{Instant, SystemTime};
 
@@ -26,18 +26,21 @@ pub(super) struct Ring {
     group: VecDeque<FlightEntry>,
     rest: VecDeque<FlightEntry>,
     next: u64,
+    counts: BTreeMap<FlightStep, u64>,
 }
 
 impl Ring {
     /// An empty ring. Its memory is taken now.
     pub(super) fn new() -> Self {
         let lane = || VecDeque::with_capacity(LANE_STEPS_MAX);
-        Self { group: lane(), rest: lane(), next: 0 }
+        Self { group: lane(), rest: lane(), next: 0, counts: BTreeMap::new() }
     }
 
     /// Keeps a step; the oldest of its lane makes room.
     pub(super) fn push(&mut self, at: Instant, time: SystemTime, step: FlightStep, detail: &dyn fmt::Display) {
         let detail = cut(detail);
+        let count = self.counts.entry(step).or_default();
+        *count = count.saturating_add(1);
         // The order of the membership's steps tells their story, so only a step that is repeated at once is counted.
         let (lane, within) =
             if step.is_of_the_group() { (&mut self.group, 1) } else { (&mut self.rest, EQUALS_WITHIN) };
@@ -60,6 +63,11 @@ impl Ring {
         let mut found: Vec<_> = all.filter(|entry| entry.number >= number).cloned().collect();
         found.sort_by_key(|entry| entry.number);
         found
+    }
+
+    /// How often each step was taken, also by what has made room.
+    pub(super) fn counts(&self) -> &BTreeMap<FlightStep, u64> {
+        &self.counts
     }
 
     /// The number that the next step gets.
@@ -141,6 +149,7 @@ mod tests {
             rig.push(FlightStep::State, number);
         }
         assert_eq!(rig.details().len(), STEPS_MAX);
+        assert_eq!(rig.0.counts().get(&FlightStep::PositionReset), Some(&10_000));
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub(super) async fn join(cluster: &Cluster, ask: &JoinAsk, held_back: &HeldBack)
         group_instance_id: group_instance_id.as_deref().map(str::to_owned),
         protocol_type: PROTOCOL_TYPE.to_owned(),
         protocols: ask.protocols.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect(),
-        reason: Some(ask.reason.clone()),
+        reason: Some(ask.reason.to_string()),
     };
     let answer = ask_coordinator(cluster, ask.call, Purpose::Rebalance, Some(held_back), request);
     within(ask.call.deadline, async { Ok(Answer::Joined(joined(answer.await?))) }).await

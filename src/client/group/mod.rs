@@ -8,6 +8,7 @@
 mod exchange;
 mod thread;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,6 +48,10 @@ pub(crate) struct GroupStatus {
     pub(crate) generation: Option<Generation>,
     pub(crate) coordinator: Option<BrokerId>,
     pub(crate) trouble: Option<String>,
+    /// How often was joined, by reason.
+    pub(crate) joins: BTreeMap<&'static str, u64>,
+    /// The last of these reasons, in words.
+    pub(crate) last_join: Option<String>,
 }
 
 impl GroupStatus {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use kafka_proto::assignor::PartitionCounts;
 use kafka_proto::error_code::ErrorCode;
 use kafka_proto::id::Generation;
-use kafka_proto::membership::{Answer, AskId, Coordinator, Input, Membership, MembershipConfig, Output};
+use kafka_proto::membership::{Answer, AskId, Coordinator, Input, JoinAsk, Membership, MembershipConfig, Output};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -84,6 +84,9 @@ struct Life {
     held_back: HeldBack,
     /// The join or sync under way.
     rebalancing: Option<AbortHandle>,
+    /// How often was joined, by reason, and the last one.
+    joins: BTreeMap<&'static str, u64>,
+    last_join: Option<String>,
 }
 
 impl Life {
@@ -96,6 +99,8 @@ impl Life {
             tasks: JoinSet::new(),
             held_back: HeldBack::default(),
             rebalancing: None,
+            joins: BTreeMap::new(),
+            last_join: None,
         }
     }
 
@@ -158,9 +163,7 @@ impl Life {
                 self.tasks.spawn(async move { (ask.id, exchange::find_coordinator(&cluster, &ask).await) });
             }
             Output::Join(ask) => {
-                let (reason, member) = (&ask.reason, member_name(&ask.identity.member_id));
-                let detail = format_args!("{reason}; as {member} at broker {}", ask.call.coordinator);
-                cluster.flight().record(FlightStep::Joining, detail);
+                self.count_join(&ask);
                 let held_back = self.supersede();
                 let task = async move { (ask.call.id, exchange::join(&cluster, &ask, &held_back).await) };
                 self.rebalancing = Some(self.tasks.spawn(task));
@@ -191,6 +194,16 @@ impl Life {
             Output::Fatal(cause) => return self.tell(GroupEvent::Fatal(cause)),
         }
         Flow::On
+    }
+
+    fn count_join(&mut self, ask: &JoinAsk) {
+        let (reason, member) = (&ask.reason, member_name(&ask.identity.member_id));
+        let detail = format_args!("{reason}; as {member} at broker {}", ask.call.coordinator);
+        self.cluster.flight().record(FlightStep::Joining, detail);
+        let count = self.joins.entry(reason.name()).or_default();
+        *count = count.saturating_add(1);
+        self.last_join = Some(reason.to_string());
+        self.show();
     }
 
     /// Errors in answers, and requests that got none, for the flight recorder; what they mean is the machine's to say.
@@ -242,7 +255,8 @@ impl Life {
     }
 
     fn show(&self) {
-        let status = status_of(&self.machine);
+        let (joins, last_join) = (self.joins.clone(), self.last_join.clone());
+        let status = GroupStatus { joins, last_join, ..status_of(&self.machine) };
         let flight = self.cluster.flight();
         self.outlets.status.send_if_modified(|shown| {
             let changed = *shown != status;
@@ -280,6 +294,7 @@ fn status_of(machine: &Membership) -> GroupStatus {
         generation: Some(machine.generation()).filter(|generation| *generation != Generation::NONE),
         coordinator,
         trouble: machine.trouble().map(ToString::to_string),
+        ..GroupStatus::default()
     }
 }
 

@@ -30,7 +30,8 @@ fn facts(consumer: &Snapshot) -> Vec<Fact> {
     facts.extend(
         group.session_left.map(|left| fact("Session", format!("holds for {} without another heartbeat", length(left)))),
     );
-    facts.push(fact("Rebalances", consumer.counters.assignments.to_string()));
+    let joined = group.last_join.as_ref().map(|why| format!("; the last join: {why}")).unwrap_or_default();
+    facts.push(fact("Rebalances", format!("{}{joined}", consumer.counters.assignments)));
     facts.extend(
         group.last_error.clone().map(|error| Fact { name: "Last error", value: Cell::toned(error, Tone::Plain) }),
     );
@@ -85,7 +86,7 @@ pub(super) fn connections(consumer: &Snapshot) -> Section {
 fn connection(of: &BrokerConnection) -> Row {
     vec![
         of.broker.map_or_else(|| "bootstrap".to_owned(), |broker| broker.to_string()).into(),
-        format!("{:?}", of.purpose).to_lowercase().into(),
+        of.purpose.name().into(),
         state(&of.state),
         of.address.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string).into(),
         of.last_error.clone().unwrap_or_default().into(),
