@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::service::Options;
-use crate::service::tools::{self, Answer, Form, Look, Replay, Scope, Settle};
+use crate::service::tools::{self, Answer, Form, Look, Replay, Scope, Settle, Source};
 
 /// How a tool answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -31,7 +31,7 @@ impl Said {
     }
 }
 
-/// Commands that look, rehearse and settle; none touches Kafka or a target.
+/// Commands that look, rehearse and settle; none touches a target, and only `replay --source topic` reads from Kafka.
 #[derive(Debug, Subcommand)]
 pub(super) enum Tool {
     /// Say for one record which condition matches and why, why the others do not, and what would be done
@@ -68,9 +68,10 @@ Exit codes:
     /// Decide records of the past again, by the present rules and by others, and compare with what was done; nothing is begun
     #[command(after_help = REPLAY)]
     Replay {
-        /// JSON lines: incidents, dead letters, or records as kcat -J prints them; - for standard input
-        #[arg(long, value_name = "FILE")]
-        source: PathBuf,
+        /// topic: the topics of the configuration; or a file of JSON lines: incidents, dead letters, or records as kcat -J prints
+        /// them (- for standard input, ./topic for a file of that name)
+        #[arg(long, value_name = "topic|FILE")]
+        source: Source,
         /// Only records of this time or later: RFC 3339, seconds since the epoch, or how long ago
         #[arg(long, value_name = "TIME", value_parser = tools::moment)]
         from: Option<i64>,
@@ -201,14 +202,19 @@ Exit codes:
 
 const REPLAY: &str = "\
 Each record is decided at its own time: that of the record, else its updatedOn. An episode counts once, however often its
-incident was published. Fallbacks are left out, because they depend on what fails.
+incident was published. Fallbacks are left out, because they depend on what fails. Conditions that look back remember the records
+that are replayed and nothing before them.
+
+A topic is read without a group, up to the ends that its partitions have at the start, so no consumer notices; the records of
+different partitions come as the brokers send them.
 
 Example:
   kafka_consumer replay --source sre.jsonl --from 2h --rules candidate.yaml --config config.yaml
+  kafka_consumer replay --source topic --from 1d --to 2h --output json --config config.yaml
 
 Exit codes:
   0  decided, and nothing differs
-  1  a file cannot be read
+  1  a file or the topic cannot be read
   2  the command line, the configuration or the candidate rules are wrong
   3  decided, and something differs: the candidate decides otherwise, or something else was done";
 
@@ -394,7 +400,7 @@ fn answer(tool: Tool, options: &Options, out: &mut dyn std::io::Write) -> Answer
         Tool::Explain { record, at, said } => tools::explain(options, &record, at, said.form(), out),
         Tool::Test { files, junit, said } => tools::test(options, &files, junit.as_deref(), said.form(), out),
         Tool::Replay { source, from, to, rules, no_ledger, show, said } => {
-            let asked = Replay { file: source, from, to, rules, ledger: !no_ledger, shown: show };
+            let asked = Replay { source, from, to, rules, ledger: !no_ledger, shown: show };
             tools::replay(options, &asked, said.form(), out)
         }
         Tool::History(History::List { filter, said }) => tools::list(options, &filter.into(), said.form(), out),

@@ -1,5 +1,7 @@
 //! `replay`: records of the past, decided again by the binary itself.
 
+mod topic;
+
 use serde_json::Value;
 
 use crate::world::desk::Desk;

@@ -1,7 +1,7 @@
 //! The tools of a person at a terminal: they look, rehearse and settle. None of them touches a target.
 //!
 //! Each is a function from what was asked to text on `out` and a [`Told`]. Absent: the command line (see `cli`), and any way
-//! out to the network: nothing here can build a `Network`.
+//! to a target: nothing here can build a `Network`. Only `replay` reads from Kafka, without a group.
 
 mod asked;
 mod books;
@@ -27,7 +27,7 @@ pub use history::{Look, export, list, settle, show, verify};
 pub use import::import;
 pub use letters::{letter, letters, redrive};
 pub use pause::{pause, resume};
-pub use replay::{Replay, replay};
+pub use replay::{Replay, Source, replay};
 pub use rule_test::test;
 
 pub use super::settlement::Settle;

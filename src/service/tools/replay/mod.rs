@@ -1,14 +1,17 @@
 //! `replay`: records of the past decided again, by the current rules and by candidates, beside what was really done.
 //!
 //! Promised: nothing is begun. No executor, no `Network` and no consumer group exist here, and the ledger is only read.
-//! What is counted and why is told in [`rehearsal`]; which lines of a file are understood, in [`input`].
+//! What is counted and why is told in [`rehearsal`]; which lines of a file are understood, in [`input`]; how a topic is read, in
+//! [`topic`].
 
 mod compare;
 mod input;
 mod rehearsal;
 mod report;
+mod topic;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::ops::ControlFlow;
@@ -31,11 +34,27 @@ use super::{Answer, Form, Look, Options, Refused, Told, cannot, loaded};
 /// The longest line that is read, over the limit for a record: base64 and an envelope take room.
 const ENVELOPE_FACTOR: usize = 2;
 
+/// Where the records are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In the topics of the configuration.
+    Topic,
+    /// In a file of JSON lines; `-` for standard input.
+    File(PathBuf),
+}
+
+impl From<OsString> for Source {
+    /// The word `topic`, or a file.
+    fn from(text: OsString) -> Self {
+        if text == "topic" { Self::Topic } else { Self::File(PathBuf::from(text)) }
+    }
+}
+
 /// What is to be replayed.
 #[derive(Debug, Clone)]
 pub struct Replay {
-    /// A file of records, `-` for standard input.
-    pub file: PathBuf,
+    /// Where the records are.
+    pub source: Source,
     /// Decided at this time or later, seconds since the epoch.
     pub from: Option<i64>,
     /// Decided before this time.
@@ -54,10 +73,13 @@ pub fn replay(options: &Options, asked: &Replay, form: Form, out: &mut dyn Write
     let candidate = asked.rules.as_deref().map(|file| candidate_of(file, &rules)).transpose()?;
     let limits = Limits { bytes: rules.config.limits.max_record_bytes, ..Limits::default() };
     let shadow = rules.config.mode == Mode::Shadow;
-    let current = Rules { conditions: rules.conditions, actions: rules.actions, shadow };
+    let current = Rules::new(rules.conditions, rules.actions, shadow);
     let now_s = wall_clock_ms().div_euclid(1000);
     let mut rehearsal = Rehearsal::new(current, candidate, limits, (asked.from, asked.to), now_s);
-    of_file(&asked.file, limits.bytes, &mut rehearsal)?;
+    let source = match &asked.source {
+        Source::Topic => topic::read(&rules.config, asked.from, &mut rehearsal)?,
+        Source::File(file) => of_file(file, limits.bytes, &mut rehearsal)?,
+    };
     let tally = rehearsal.tally;
     let compared = if asked.ledger { compared(options, &tally) } else { Err("it was not asked for".to_owned()) };
     let (comparison, name) = match compared {
@@ -65,7 +87,7 @@ pub fn replay(options: &Options, asked: &Replay, form: Form, out: &mut dyn Write
         Err(why) => (Err(why), String::new()),
     };
     let report = Report {
-        source: &asked.file.display().to_string(),
+        source: &source,
         tally: &tally,
         ledger: comparison.as_ref().map_err(String::as_str),
         ledger_name: &name,
@@ -82,11 +104,11 @@ pub fn replay(options: &Options, asked: &Replay, form: Form, out: &mut dyn Write
 
 fn candidate_of(file: &Path, current: &Loaded) -> Result<Rules, Refused> {
     let (conditions, actions) = candidate(file, current).map_err(Refused::Wrong)?;
-    Ok(Rules { conditions, actions, shadow: current.config.mode == Mode::Shadow })
+    Ok(Rules::new(conditions, actions, current.config.mode == Mode::Shadow))
 }
 
 /// Every line of a file, a progress bar on a terminal.
-fn of_file(path: &Path, record_bytes_max: usize, rehearsal: &mut Rehearsal) -> Result<(), Refused> {
+fn of_file(path: &Path, record_bytes_max: usize, rehearsal: &mut Rehearsal) -> Result<String, Refused> {
     let unreadable = |error| cannot(format_args!("{} cannot be read: {error}", path.display()));
     let (bar, mut reader) = open(path).map_err(unreadable)?;
     let longest = record_bytes_max.saturating_mul(ENVELOPE_FACTOR);
@@ -113,7 +135,7 @@ fn of_file(path: &Path, record_bytes_max: usize, rehearsal: &mut Rehearsal) -> R
         bar.inc(u64::try_from(read).unwrap_or(0));
     }
     bar.finish_and_clear();
-    Ok(())
+    Ok(path.display().to_string())
 }
 
 fn open(path: &Path) -> io::Result<(ProgressBar, Box<dyn io::BufRead>)> {

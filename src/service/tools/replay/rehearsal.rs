@@ -1,13 +1,14 @@
 //! Deciding records again and counting what would have been begun. Pure: no ledger, no network, and the clock is the record's.
 //!
 //! Counted is what the engine would do: an episode once, however often its incident was published; nothing for a snapshot
-//! older than one already seen. Fallbacks depend on outcomes that nobody knows here, so they are left out. A dry run decides
+//! older than one already seen. What conditions remember of the records before is kept, from nothing on; a service that had run
+//! before may have remembered more. Fallbacks depend on outcomes that nobody knows here, so they are left out. A dry run decides
 //! each record at the time it was published: conditions that speak of ages see what they saw then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::action::Definitions;
-use crate::condition::{Conditions, Mode};
+use crate::condition::{Conditions, Memory, Mode};
 use crate::incident::{Incident, Limits};
 use crate::ledger::EpisodeKey;
 use crate::plan::{Plan, Stage};
@@ -24,6 +25,15 @@ pub(super) struct Rules {
     pub(super) actions: Definitions,
     /// Without a mode of its own a condition has this one.
     pub(super) shadow: bool,
+    /// What the conditions remember of the records before.
+    memory: Memory,
+}
+
+impl Rules {
+    /// Rules that have seen nothing yet.
+    pub(super) fn new(conditions: Conditions, actions: Definitions, shadow: bool) -> Self {
+        Self { conditions, actions, shadow, memory: Memory::default() }
+    }
 }
 
 /// What one set of rules would have done.
@@ -131,10 +141,7 @@ impl Rehearsal {
                     tally.outside = tally.outside.saturating_add(1);
                     return;
                 }
-                tally.malformed = tally.malformed.saturating_add(1);
-                if tally.malformed_examples.len() < EXAMPLES_MAX {
-                    tally.malformed_examples.push((item.place.clone(), error.to_string()));
-                }
+                tally.malformed(&item.place, &error.to_string());
                 return;
             }
         };
@@ -148,13 +155,28 @@ impl Rehearsal {
         tally.last_ms = Some(tally.last_ms.map_or(at_ms, |last| last.max(at_ms)));
         let stale = stale(&mut self.newest, &incident);
         let seen = Seen { item, incident: &incident, at_ms, stale };
-        let before = tally.current.see(&seen, &self.current);
-        if let (Some(rules), Some(fired)) = (&self.candidate, &mut tally.candidate) {
+        let before = tally.current.see(&seen, &mut self.current);
+        if let (Some(rules), Some(fired)) = (&mut self.candidate, &mut tally.candidate) {
             let after = fired.see(&seen, rules);
             if before != after {
                 let why = reason(&incident, at_s, rules, before.as_deref(), after.as_deref());
                 tally.moved.entry((before, after)).or_default().note(item, &incident, why);
             }
+        }
+    }
+
+    /// Counts records that cannot be read at all.
+    pub(super) fn unreadable(&mut self, place: &str, why: &str) {
+        self.tally.records = self.tally.records.saturating_add(1);
+        self.tally.malformed(place, why);
+    }
+}
+
+impl Tally {
+    fn malformed(&mut self, place: &str, why: &str) {
+        self.malformed = self.malformed.saturating_add(1);
+        if self.malformed_examples.len() < EXAMPLES_MAX {
+            self.malformed_examples.push((place.to_owned(), why.to_owned()));
         }
     }
 }
@@ -178,9 +200,11 @@ impl Fired {
     }
 
     /// The condition that takes the record.
-    fn see(&mut self, seen: &Seen<'_, '_>, rules: &Rules) -> Option<String> {
-        let matched = rules.conditions.decide(seen.incident, seen.at_ms.div_euclid(1000)).matched;
-        let Some(matched) = matched else {
+    fn see(&mut self, seen: &Seen<'_, '_>, rules: &mut Rules) -> Option<String> {
+        let at_s = seen.at_ms.div_euclid(1000);
+        // Here nothing outlives the process, so there is nothing to write down.
+        let (decision, _notes) = rules.conditions.decide_remembering(seen.incident, at_s, &mut rules.memory);
+        let Some(matched) = decision.matched else {
             self.unmatched = self.unmatched.saturating_add(1);
             return None;
         };
@@ -223,7 +247,7 @@ impl Moved {
 
 /// What the candidate saw: of the condition that takes the record now; else of the one that did before.
 fn reason(incident: &Incident<'_>, at_s: i64, rules: &Rules, before: Option<&str>, after: Option<&str>) -> String {
-    let explanation = rules.conditions.explain(incident, at_s);
+    let explanation = rules.conditions.explain_with(incident, at_s, &rules.memory);
     let of = |name: &str| explanation.conditions.iter().find(|explained| explained.name == name);
     let told = after.or(before).and_then(of);
     told.map_or_else(|| "the candidate has no such condition".to_owned(), |explained| explained.reason.clone())
@@ -274,7 +298,7 @@ mod tests {
         );
         let conditions = Conditions::compile(root.get("incident_conditions"), "incident_conditions", &mistakes);
         assert!(mistakes.is_empty(), "{mistakes}");
-        Rules { conditions, actions, shadow: false }
+        Rules::new(conditions, actions, false)
     }
 
     fn rehearse(candidate: Option<&str>, window: (Option<i64>, Option<i64>), lines: &[&str]) -> Tally {
@@ -321,5 +345,18 @@ mod tests {
         let young = "{name: young, max_seconds_since_updated: 60, incident_actions: [tell]}";
         let tally = rehearse(Some(young), (None, None), &[HOT]);
         assert_eq!(tally.candidate.expect("a candidate").conditions[0].records, 1);
+    }
+
+    #[test]
+    fn conditions_remember_the_records_before_each_set_of_rules_for_itself() {
+        let third = "{name: third, occurrences: {at_least: 3, within: 10m}, incident_actions: [tell]}";
+        let line = |id: &str, at: u32| format!(r#"{{"id": "{id}", "startedOn": {at}, "updatedOn": {at}}}"#);
+        let lines = [line("a", 100), line("b", 200), line("b", 200), line("c", 300), line("d", 1_000)];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let tally = rehearse(Some(third), (None, None), &lines);
+        assert_eq!((tally.current.unmatched, tally.candidate.expect("a candidate").conditions[0].records), (5, 1));
+        let moved = &tally.moved[&(None, Some("third".to_owned()))];
+        assert_eq!(moved.examples[0].incident, "c");
+        assert!(moved.examples[0].why.contains("3 of 3 within 10m"), "{}", moved.examples[0].why);
     }
 }
