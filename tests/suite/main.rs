@@ -14,6 +14,7 @@ mod client_producer;
 mod client_transport;
 mod container;
 mod dashboards;
+mod docs;
 mod doctor;
 mod engine;
 mod example_config;
