@@ -78,7 +78,7 @@ impl SecretText {
                 Part::Secret(name) => value.push_str(secrets.resolve(name).await?.reveal()),
             }
         }
-        Ok(Secret(value))
+        Ok(Secret::new(std::mem::take(&mut *value)))
     }
 }
 

@@ -111,8 +111,7 @@ fn password(text: SecretText, secrets: Secrets) -> PasswordSource {
     let (refused, of) = (text.clone(), secrets.clone());
     PasswordSource::from_fn(move || {
         let runtime = runtime.as_ref().map_err(|error| PasswordError(error.to_string()))?;
-        let secret = runtime.block_on(text.resolve(&secrets)).map_err(|error| PasswordError(error.to_string()))?;
-        Ok(client::Secret::new(secret.reveal()))
+        runtime.block_on(text.resolve(&secrets)).map_err(|error| PasswordError(error.to_string()))
     })
     .on_refused(move || refused.names().for_each(|name| of.refused(name)))
 }

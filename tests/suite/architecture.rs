@@ -51,7 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("incident", &[]),
     ("template", &["incident", "secret", "yaml"]),
     ("yaml", &[]),
-    ("secret", &[]),
+    ("secret", &["client"]),
     ("telemetry", &[]),
     ("http", &[]),
     ("container", &[]),

@@ -16,7 +16,7 @@ impl Secret {
     }
 
     /// The text itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     fn a_secret_prints_as_three_stars() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?} {:?}", PasswordSource::from("x")), "*** *** ***");
-        assert_eq!(secret.expose(), "hunter2");
+        assert_eq!(secret.reveal(), "hunter2");
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
         let counted = Arc::clone(&reads);
         let source =
             PasswordSource::from_fn(move || Ok(Secret::new(counted.fetch_add(1, Ordering::Relaxed).to_string())));
-        assert_eq!(source.read().unwrap().expose(), "0");
-        assert_eq!(source.read().unwrap().expose(), "1");
+        assert_eq!(source.read().unwrap().reveal(), "0");
+        assert_eq!(source.read().unwrap().reveal(), "1");
     }
 }

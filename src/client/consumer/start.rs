@@ -11,7 +11,7 @@ use kafka_proto::membership::MembershipConfig;
 use tokio::sync::{mpsc, watch};
 
 use crate::client::cluster::Cluster;
-use crate::client::consumer::engine::{Engine, Parts};
+use crate::client::consumer::engine::{Engine, InGroup, Inbox};
 use crate::client::consumer::poll_clock::PollClock;
 use crate::client::consumer::{Board, BuildError, Consumer, ConsumerConfig, FatalError, Shared, random};
 use crate::client::group::{Group, GroupStatus};
@@ -64,17 +64,9 @@ impl Consumer {
         let group = start_group(&config, &cluster, &fence);
         let shared = Arc::new(shared(&config, commits, cluster.clone(), fence, group.status()));
         let committer = committer(&config, Arc::clone(&coordinator), membership, rejections, &shared);
-        let engine = Engine::new(Parts {
-            shared: Arc::clone(&shared),
-            config: Arc::clone(&config),
-            cluster: cluster.clone(),
-            group,
-            coordinator,
-            member,
-            commands: orders,
-            rejections: rejected,
-            starts,
-        });
+        let membership = InGroup { group, coordinator, member };
+        let inbox = Inbox { commands: orders, rejections: rejected };
+        let engine = Engine::new(Arc::clone(&shared), Arc::clone(&config), membership, inbox, starts);
         tokio::spawn(supervise(engine, committer, jobs, Arc::clone(&shared)));
         let decompressor = Decompressor::new(config.decompressed_batch_max_bytes);
         Ok((Self { shared, config, commands, decompressor, held: None }, cluster))

@@ -39,7 +39,7 @@ fn what_the_java_client_is_given_for_sasl_over_tls_is_understood() {
     assert_eq!(config.client.bootstrap_servers, ["b1.example:9096", "b2.example:9096"]);
     let Security::SaslSsl(sasl, tls) = config.client.security else { panic!("not SASL_SSL") };
     assert_eq!((sasl.mechanism, sasl.username.as_str()), (SaslMechanism::ScramSha512, "sre"));
-    assert_eq!(sasl.password.read().unwrap().expose(), "s;e\"cret");
+    assert_eq!(sasl.password.read().unwrap().reveal(), "s;e\"cret");
     assert_eq!(tls.ca_location.unwrap().to_str(), Some("/etc/ca.pem"));
 }
 
@@ -59,7 +59,7 @@ fn what_librdkafka_is_given_is_understood() {
     assert_eq!((config.max_partition_fetch_bytes, config.queued_max_bytes), (12, 2048));
     assert_eq!(config.auto_offset_reset, AutoOffsetReset::Earliest);
     let Security::SaslSsl(sasl, tls) = config.client.security else { panic!("not SASL_SSL") };
-    assert_eq!((sasl.mechanism, sasl.password.read().unwrap().expose()), (SaslMechanism::Plain, "p p "));
+    assert_eq!((sasl.mechanism, sasl.password.read().unwrap().reveal()), (SaslMechanism::Plain, "p p "));
     assert_eq!(tls.client_identity.unwrap().key_location.to_str(), Some("/k"));
 }
 

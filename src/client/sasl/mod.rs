@@ -146,7 +146,7 @@ impl Authenticator {
     fn client(&self, password: &Secret) -> Result<Client, SaslError> {
         let username = &self.settings.username;
         match self.settings.mechanism {
-            SaslMechanism::Plain => Ok(Client::Plain(Plain::new(username.as_str(), password.expose()))),
+            SaslMechanism::Plain => Ok(Client::Plain(Plain::new(username.as_str(), password.reveal()))),
             SaslMechanism::ScramSha512 => {
                 let scram = ScramSha512::new(username, password.clone(), Arc::clone(&self.salted));
                 let what = |what: String| SaslError::Untrusted { mechanism: SaslMechanism::ScramSha512.name(), what };

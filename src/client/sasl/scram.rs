@@ -114,7 +114,7 @@ impl SaltedPasswords {
         if let Some(known) = last.as_ref().filter(fits) {
             return Ok(known.result.clone());
         }
-        let salted = salted_password(password.expose().as_bytes(), salt, iterations)?;
+        let salted = salted_password(password.reveal().as_bytes(), salt, iterations)?;
         *last = Some(Salted { password: password.clone(), salt: salt.to_vec(), iterations, result: salted.clone() });
         Ok(salted)
     }

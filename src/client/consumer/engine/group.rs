@@ -51,7 +51,7 @@ impl Engine {
 
     fn assigned(&mut self, assigned: &Assigned, term: &SessionTerm) {
         let member = Member { member_id: Arc::clone(&assigned.member_id), generation: assigned.generation };
-        self.member.send_replace(Some(member));
+        self.membership.member.send_replace(Some(member));
         self.shared.board.count(|counters| counters.assignments = counters.assignments.saturating_add(1));
         let metadata = Arc::clone(&self.metadata.borrow());
         if let Baseline::Unset = self.baseline {
@@ -156,7 +156,7 @@ impl Engine {
         }
         let names: Vec<_> = revocation.ownerships.iter().map(|ownership| ownership.partition().clone()).collect();
         self.flight().record(FlightStep::Revoked, Named(&names));
-        self.group.revocation_done(revocation.id);
+        self.membership.group.revocation_done(revocation.id);
     }
 
     fn lost(&mut self, partitions: Vec<TopicPartition>, cause: LostCause) {

@@ -63,16 +63,30 @@ enum Flow {
     Stop,
 }
 
+/// The group, and what of it is told to others.
+pub(crate) struct InGroup {
+    pub(crate) group: Group,
+    /// Whom the offsets are asked of.
+    pub(crate) coordinator: Arc<Coordinator>,
+    /// As whom the committer commits.
+    pub(crate) member: watch::Sender<Option<Member>>,
+}
+
+/// What others want of the engine.
+pub(crate) struct Inbox {
+    /// The application.
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    /// The committer: refusals that concern the membership.
+    pub(crate) rejections: mpsc::UnboundedReceiver<(Generation, ErrorCode)>,
+}
+
 /// What the engine is made of; see the module.
 pub(crate) struct Engine {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Arc<ConsumerConfig>,
-    pub(crate) cluster: Cluster,
-    pub(crate) group: Group,
-    pub(crate) coordinator: Arc<Coordinator>,
-    pub(crate) member: watch::Sender<Option<Member>>,
-    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
-    pub(crate) rejections: mpsc::UnboundedReceiver<(Generation, ErrorCode)>,
+    shared: Arc<Shared>,
+    config: Arc<ConsumerConfig>,
+    cluster: Cluster,
+    membership: InGroup,
+    inbox: Inbox,
     /// Where to begin, for a reader without a group.
     starts: BTreeMap<TopicPartition, StartAt>,
     metadata: watch::Receiver<Arc<Metadata>>,
@@ -87,22 +101,14 @@ pub(crate) struct Engine {
     closing: Option<oneshot::Sender<()>>,
 }
 
-/// The parts that an engine is built from.
-pub(crate) struct Parts {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Arc<ConsumerConfig>,
-    pub(crate) cluster: Cluster,
-    pub(crate) group: Group,
-    pub(crate) coordinator: Arc<Coordinator>,
-    pub(crate) member: watch::Sender<Option<Member>>,
-    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
-    pub(crate) rejections: mpsc::UnboundedReceiver<(Generation, ErrorCode)>,
-    pub(crate) starts: BTreeMap<TopicPartition, StartAt>,
-}
-
 impl Engine {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { shared, config, cluster, group, coordinator, member, commands, rejections, starts } = parts;
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        config: Arc<ConsumerConfig>,
+        membership: InGroup,
+        inbox: Inbox,
+        starts: BTreeMap<TopicPartition, StartAt>,
+    ) -> Self {
         let client = &config.client;
         let retry = Backoff::new(client.retry_backoff, client.retry_backoff_max);
         let policies = Policies {
@@ -113,15 +119,12 @@ impl Engine {
             retry,
         };
         Self {
-            metadata: cluster.metadata(),
+            metadata: shared.cluster.metadata(),
+            cluster: shared.cluster.clone(),
             shared,
             config,
-            cluster,
-            group,
-            coordinator,
-            member,
-            commands,
-            rejections,
+            membership,
+            inbox,
             starts,
             policies,
             partitions: BTreeMap::new(),
@@ -155,7 +158,7 @@ impl Engine {
     /// where to begin and asks nobody.
     fn warm_the_coordinator(&mut self) {
         if self.starts.is_empty() {
-            let coordinator = Arc::clone(&self.coordinator);
+            let coordinator = Arc::clone(&self.membership.coordinator);
             self.tasks.spawn(async move {
                 coordinator.warm().await;
                 Outcome::Warmed
@@ -166,15 +169,15 @@ impl Engine {
     async fn step(&mut self, now: Instant) -> Flow {
         let nap = self.nap(now);
         tokio::select! {
-            event = self.group.next() => self.group_says(event),
+            event = self.membership.group.next() => self.group_says(event),
             Some(outcome) = self.tasks.join_next() => self.came_back(outcome),
             Ok(()) = self.metadata.changed() => {
                 self.follow_metadata();
                 Flow::On
             }
-            command = self.commands.recv() => self.obey(command),
-            Some((generation, error)) = self.rejections.recv() => {
-                self.group.commit_rejected(generation, error);
+            command = self.inbox.commands.recv() => self.obey(command),
+            Some((generation, error)) = self.inbox.rejections.recv() => {
+                self.membership.group.commit_rejected(generation, error);
                 Flow::On
             }
             () = self.shared.queues.drained() => Flow::On,
@@ -217,7 +220,7 @@ impl Engine {
         match command {
             // The consumer was dropped without a word: no leave, the group notices at the session timeout.
             None => return Flow::Stop,
-            Some(Command::Polled) => self.group.polled(),
+            Some(Command::Polled) => self.membership.group.polled(),
             Some(Command::Damaged { ownership, at, damage }) => self.damaged_at_opening(&ownership, at, damage),
             Some(Command::Close { answer }) => self.close(answer),
         }
@@ -226,7 +229,7 @@ impl Engine {
 
     fn close(&mut self, answer: oneshot::Sender<()>) {
         self.let_everything_go(Standing::Revoking);
-        self.group.leave("the consumer was closed".to_owned());
+        self.membership.group.leave("the consumer was closed".to_owned());
         self.closing = Some(answer);
     }
 
@@ -234,7 +237,7 @@ impl Engine {
         if self.closing.is_none() && self.shared.poll.expire(now, self.config.max_poll_interval) {
             self.flight().record(FlightStep::PollIntervalPassed, format_args!("{:?}", self.config.max_poll_interval));
             tracing::warn!(limit = ?self.config.max_poll_interval, "next() was not called within max.poll.interval.ms: leaving the group until it is");
-            self.group.poll_deadline_passed();
+            self.membership.group.poll_deadline_passed();
         }
     }
 

@@ -101,7 +101,7 @@ impl Engine {
     fn ask(&mut self, question: Question, askers: Askers) {
         let cluster = self.cluster.clone();
         let limit = self.config.client.request_timeout;
-        let (coordinator, isolation) = (self.coordinator.clone(), self.config.isolation_level);
+        let (coordinator, isolation) = (self.membership.coordinator.clone(), self.config.isolation_level);
         let names: Vec<_> = askers.keys().cloned().collect();
         let offsets: Vec<_> = names.iter().filter_map(|name| self.offset_question(name)).collect();
         let epochs: Vec<_> = names.iter().filter_map(|name| self.epoch_question(name)).collect();
