@@ -224,6 +224,25 @@ async fn a_session_that_ends_is_followed_by_a_new_connection_without_an_error() 
 }
 
 #[tokio::test]
+async fn a01_a_session_counts_from_when_it_was_asked_for_however_late_the_answer_is() {
+    let lifetime = Duration::from_secs(10);
+    let double = double::Cluster::builder()
+        .topic("t", 1)
+        .security(double::Security::sasl_plaintext("sre", "secret"))
+        .session_lifetime(lifetime)
+        .start();
+    double.on(double::ApiKey::SaslAuthenticate).always().delay_response(Duration::from_millis(1_500));
+    let mut config = config(&double);
+    config.security = scram(PasswordSource::from("secret"));
+    let cluster = start(config);
+    known(&cluster).await;
+    let left = cluster.any().await.unwrap().session_left().unwrap();
+    let usable_until = std::time::Instant::now() + left;
+    let granted = double.requests(double::ApiKey::SaslAuthenticate).last().unwrap().at;
+    assert!(usable_until <= granted + lifetime * 95 / 100, "{:?}", usable_until - granted);
+}
+
+#[tokio::test]
 async fn a_coordinator_is_found_and_another_broker_asked_after_an_error() {
     let double = double::Cluster::builder().brokers(3).topic("t", 3).start();
     let cluster = start(config(&double));

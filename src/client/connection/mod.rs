@@ -180,9 +180,9 @@ impl Connection {
         self.0.throttles.load(Ordering::Relaxed)
     }
 
-    /// Stops taking requests `after` from now; those under way may finish. The first call counts.
-    fn retire_after(&self, after: Duration) {
-        if self.0.retire_at.set(Instant::now() + after).is_ok() {
+    /// Sends nothing more from that moment on; what is under way may finish. The first call counts.
+    fn retire_at(&self, at: Instant) {
+        if self.0.retire_at.set(at).is_ok() {
             // A second watch, because the first may sleep until the connection would be idle.
             tokio::spawn(close_in_time(Arc::downgrade(&self.0), Arc::clone(&self.0.fate)));
         }
@@ -228,6 +228,8 @@ impl Inner {
     }
 
     async fn exchange<R: Exchange>(&self, request: &R, deadline: Duration) -> Result<R::Response, RequestError> {
+        // Once more, right before it is sent: a throttle or the wait for a turn may have outlasted the session.
+        self.usable()?;
         *lock(&self.last_used) = Instant::now();
         let theirs = self.ranges.get(&R::KEY.code).copied();
         if theirs.and_then(|theirs| theirs.newest_common(R::VERSIONS)).is_none() {

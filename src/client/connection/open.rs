@@ -164,8 +164,8 @@ impl Connector {
         if let Some(authenticator) = &self.authenticator {
             let session = authenticator.authenticate(&connection, self.config.request_timeout).await;
             let session = session.map_err(|source| ConnectError::Sasl { broker: owned(), source })?;
-            if let Some(usable) = session.usable_for {
-                connection.retire_after(usable);
+            if let Some(until) = session.usable_until {
+                connection.retire_at(until);
             }
         }
         Ok(connection)

@@ -276,7 +276,7 @@ async fn an_idle_connection_is_closed_as_planned() {
 #[tokio::test(start_paused = true)]
 async fn a_retiring_connection_takes_no_new_request_and_finishes_those_under_way() {
     let (connection, mut broker) = connected().await;
-    connection.retire_after(Duration::from_secs(10));
+    connection.retire_at(Instant::now() + Duration::from_secs(10));
     let under_way = ask(&connection, LONG);
     let one = broker.asked().await;
     tokio::time::sleep(Duration::from_secs(11)).await;
@@ -289,10 +289,26 @@ async fn a_retiring_connection_takes_no_new_request_and_finishes_those_under_way
 }
 
 #[tokio::test(start_paused = true)]
+async fn a01_a_request_that_waited_past_the_usable_part_of_the_session_is_not_sent() {
+    let (connection, mut broker) = connected_with(ClientConfig::new(["b:1"]), 1 << 16, (1, 1)).await;
+    let first = ask(&connection, LONG);
+    let one = broker.asked().await;
+    broker.answer(one.correlation, &[0, 0, 0x13, 0x88, 0, 0]).await; // 5,000 ms
+    first.await.unwrap().unwrap();
+    connection.retire_at(Instant::now() + Duration::from_secs(3));
+    let started = Instant::now();
+    let late = ask(&connection, LONG).await.unwrap();
+    assert_eq!(late, Err(RequestError::Closed(CloseCause::SessionEnding)), "it may be asked anew elsewhere");
+    assert_eq!(started.elapsed().as_secs(), 5, "the throttle outlasted the session");
+    assert_eq!(connection.closed().await, CloseCause::SessionEnding);
+    assert_eq!(broker.0.read_u8().await.map_err(|error| error.kind()), Err(std::io::ErrorKind::UnexpectedEof));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retired_connection_without_use_is_closed_in_time() {
     let (connection, _broker) = connected().await;
     let started = Instant::now();
-    connection.retire_after(Duration::from_secs(10));
+    connection.retire_at(Instant::now() + Duration::from_secs(10));
     assert_eq!(connection.closed().await, CloseCause::SessionEnding);
     assert_eq!(started.elapsed().as_secs(), 10);
 }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use kafka_proto::error_code::ErrorCode;
 use sasl::client::mechanisms::Plain;
 use sasl::client::{Mechanism, MechanismError};
+use tokio::time::Instant;
 
 use crate::client::config::{PasswordError, SaslMechanism, SaslSettings, Secret};
 use crate::client::connection::{Connection, RequestError};
@@ -94,7 +95,7 @@ impl SaslError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Session {
     /// When to have replaced the connection; `None`: never.
-    pub(crate) usable_for: Option<Duration>,
+    pub(crate) usable_until: Option<Instant>,
 }
 
 /// Authenticates connections.
@@ -119,11 +120,14 @@ impl Authenticator {
             let answer = self.exchange(connection, token, deadline).await?;
             (client, token) = self.respond(client, answer.token).await?;
         }
+        // The broker counts from when it grants the session, which is no earlier than it is asked for; an answer may be late.
+        let asked_at = Instant::now();
         let answer = self.exchange(connection, token, deadline).await?;
         let accepted = client.mechanism().success(&answer.token);
         accepted.map_err(|error| self.untrusted(&client, &error))?;
         let random = getrandom::u64().unwrap_or(0);
-        Ok(Session { usable_for: answer.session_lifetime.map(|lifetime| usable_part(lifetime, random)) })
+        let usable = answer.session_lifetime.map(|lifetime| usable_part(lifetime, random));
+        Ok(Session { usable_until: usable.and_then(|usable| asked_at.checked_add(usable)) })
     }
 
     async fn read_password(&self) -> Result<Secret, SaslError> {
