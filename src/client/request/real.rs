@@ -12,9 +12,11 @@ use kafka_proto::id::{BrokerId, Offset, TopicPartition};
 use kafka_proto::record::Batches;
 
 use crate::client::request::api_versions::ApiVersions;
+use crate::client::request::create_topics::CreateTopic;
 use crate::client::request::fetch::Fetch;
 use crate::client::request::find_coordinator::FindCoordinator;
 use crate::client::request::heartbeat::Heartbeat;
+use crate::client::request::init_producer_id::InitProducerId;
 use crate::client::request::join_group::JoinGroup;
 use crate::client::request::leave_group::LeaveGroup;
 use crate::client::request::list_offsets::ListOffsets;
@@ -22,6 +24,7 @@ use crate::client::request::metadata::GetMetadata;
 use crate::client::request::offset_commit::OffsetCommit;
 use crate::client::request::offset_fetch::OffsetFetch;
 use crate::client::request::offset_for_leader_epoch::OffsetForLeaderEpoch;
+use crate::client::request::produce::Produce;
 use crate::client::request::sasl_authenticate::SaslAuthenticate;
 use crate::client::request::sasl_handshake::SaslHandshake;
 use crate::client::request::sync_group::SyncGroup;
@@ -154,6 +157,23 @@ fn fetched_records_are_those_of_the_console_producer() {
         for (key, value) in values {
             assert_eq!(value, format!("value {}", key.trim_start_matches("key")));
         }
+    });
+}
+
+#[test]
+fn a_topic_is_created_and_records_are_appended_under_an_id() {
+    every_answer::<CreateTopic>("create-topics", |_, answer| {
+        let created = answer.unwrap();
+        assert_eq!((created.error, created.message), (ErrorCode::None, None));
+    });
+    every_answer::<InitProducerId>("init-producer-id", |_, answer| {
+        assert_eq!((answer.error, answer.producer_epoch), (ErrorCode::None, 0));
+        assert!(answer.producer_id >= 0, "{answer:?}");
+    });
+    every_answer::<Produce>("produce", |_, answer| {
+        let appended = answer.unwrap();
+        assert_eq!((appended.error, appended.base_offset), (ErrorCode::None, Offset(0)));
+        assert_eq!((appended.log_append_time_ms, appended.current_leader), (None, None));
     });
 }
 
