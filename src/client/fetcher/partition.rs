@@ -477,6 +477,17 @@ mod tests {
     }
 
     #[test]
+    fn o13_when_the_lease_of_a_replica_ends_the_leader_is_read_on_from_where_the_replica_got_to() {
+        let (mut partition, now) = (fetching(7, 5), Instant::now());
+        partition.read_from(BrokerId(2), now + Duration::from_secs(10));
+        assert_eq!(partition.source(now), Some(BrokerId(2)));
+        partition.advanced(at(9, 5));
+        let later = now + Duration::from_secs(11);
+        assert_eq!((partition.source(later), partition.position()), (Some(BrokerId(1)), Some(Offset(9))));
+        assert!(!partition.shuns_replicas(later), "it may be named again: it did nothing wrong");
+    }
+
+    #[test]
     fn a_committed_offset_is_validated_at_the_leader_before_it_is_used() {
         let mut partition = partition(Origin::Known);
         partition.committed(Some(at(7, 4)), AutoOffsetReset::Latest, 0);
