@@ -5,6 +5,11 @@
 
 pub mod client;
 
+/// The snippets of the comparison with other clients, which must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/client.md")]
+pub struct Comparison;
+
 #[cfg(feature = "service")]
 pub mod action;
 #[cfg(feature = "service")]
