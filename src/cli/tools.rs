@@ -260,7 +260,7 @@ Exit codes:
 
 const HELD: &str = "\
 The ledger has one holder. While the service has it, this asks the service at http.listen of the configuration; for changes with
-the token in http.admin_token_file.
+the token in http.admin_token_file. A ledger topic (storage.backend: kafka) is always asked for through a replica.
 
 Exit codes:
   0  done

@@ -294,6 +294,27 @@ alert_actions: []
     }
 
     #[test]
+    fn a_ledger_topic_needs_its_name_and_has_defaults_for_the_rest() {
+        let config = valid(&with("", "storage: {backend: kafka, topic: sre-ledger, partitions: 4, lease: 20s}"));
+        let topic = KafkaLedger {
+            topic: "sre-ledger".into(),
+            create: false,
+            partitions: 4,
+            replication_factor: 3,
+            lease: Duration::from_secs(20),
+        };
+        assert_eq!(config.storage.backend, Backend::Kafka(topic));
+        wrong(
+            &with("", "storage: {backend: kafka, partitions: 0, lease: 1s}"),
+            &[
+                "line 2, column 20: storage.backend: `backend: kafka` needs `topic`, the ledger topic",
+                "line 2, column 39: storage.partitions: expected a number of partitions, 1 to 64, found `0`",
+                "line 2, column 49: storage.lease: expected a duration from 2s to 5m",
+            ],
+        );
+    }
+
+    #[test]
     fn what_is_not_supported_says_so_and_what_to_do() {
         wrong(
             &with(", msk_auth: {auth_method: iam}", "storage: {backend: dynamodb}"),

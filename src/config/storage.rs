@@ -9,6 +9,9 @@ use crate::yaml::{Mistake, Position, Reader};
 const PATH: &str = "/data/automation_consumer/ledger.redb";
 const TTL_DAYS: u32 = 7;
 const DAY: Duration = Duration::from_hours(24);
+const LEASE: Duration = Duration::from_secs(15);
+/// Shorter, and a broker that is slow once is as good as dead; longer, and nobody goes on with what a dead replica has left.
+const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_mins(5);
 
 /// The ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +40,11 @@ pub struct KafkaLedger {
     pub topic: String,
     /// Make the topic when it is not there.
     pub create: bool,
+    /// How many partitions it has. An episode belongs to one of them by their number, so it never changes.
+    pub partitions: u16,
     /// Its replication factor, when it is made.
-    pub replication_factor: i16,
-    /// How long a claim outlives its owner.
+    pub replication_factor: u16,
+    /// How long another replica waits for a sign of life before it takes over.
     pub lease: Duration,
 }
 
@@ -69,7 +74,9 @@ pub(super) fn read(root: &Reader<'_, '_>, overrides: &Overrides) -> Storage {
     match word.unwrap_or(Word::File) {
         Word::File => {}
         Word::Kafka => {
-            wrong(reader.as_ref(), root, "a ledger topic is not supported by this version; use `backend: file`");
+            if ledger.is_none() {
+                wrong(reader.as_ref(), root, "`backend: kafka` needs `topic`, the ledger topic");
+            }
             storage.backend = ledger.map_or(Backend::File, Backend::Kafka);
         }
         Word::DynamoDb => {
@@ -103,7 +110,14 @@ fn wrong(reader: Option<&Reader<'_, '_>>, root: &Reader<'_, '_>, what: &str) {
 
 fn topic(reader: &Reader<'_, '_>) -> Option<KafkaLedger> {
     let (topic, create) = (reader.string("topic"), reader.boolean("create").unwrap_or(false));
-    let replication_factor = reader.integer("replication_factor").unwrap_or(3);
-    let lease = reader.duration("lease").unwrap_or(Duration::from_secs(15));
-    Some(KafkaLedger { topic: topic?, create, replication_factor, lease })
+    let number = |name, what, range: std::ops::RangeInclusive<u16>| {
+        reader.read(name, what, |node| node.text()?.parse().ok().filter(|number| range.contains(number)))
+    };
+    let partitions = number("partitions", "a number of partitions, 1 to 64", 1..=64).unwrap_or(1);
+    let replication_factor = number("replication_factor", "a number of replicas, 1 to 9", 1..=9).unwrap_or(3);
+    let lease = reader.duration("lease").unwrap_or(LEASE);
+    if !LEASES.contains(&lease) {
+        reader.wrong("lease", "expected a duration from 2s to 5m");
+    }
+    Some(KafkaLedger { topic: topic?, create, partitions, replication_factor, lease })
 }

@@ -38,7 +38,7 @@ pub struct Note {
 }
 
 /// What can happen to an episode. Each is durable before the next step is taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
     /// This will be done.
@@ -52,7 +52,7 @@ pub enum Entry {
 }
 
 /// What will be done, and under which right.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Intent {
     /// Type of the action, as in the configuration.
     pub action_type: String,
@@ -68,7 +68,7 @@ pub struct Intent {
 }
 
 /// Where the record stood, and under which generation of the group it was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// Topic.
     pub topic: String,
@@ -81,21 +81,21 @@ pub struct Origin {
 }
 
 /// One attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attempt {
     /// Counts from 1, over restarts too.
     pub number: u32,
 }
 
 /// Something long that the attempt has begun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Started {
     /// The target's name for it: an event, a job.
     pub id: String,
 }
 
 /// What came of an attempt, or of the decision to make none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Done. Terminal.

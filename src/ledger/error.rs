@@ -66,6 +66,24 @@ pub enum OpenError {
         /// The system's words.
         source: io::Error,
     },
+    /// The ledger topic cannot be read, or not be understood.
+    #[error("the ledger topic {topic} cannot be read: {detail}")]
+    Topic {
+        /// The topic.
+        topic: String,
+        /// The local copy.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The local copy of a ledger topic belongs to one process.
+    #[error(
+        "{path}, the local copy of the ledger topic, is in use by another process; give every replica a storage.path of its own"
+    )]
+    CopyInUse {
+        /// The local copy.
+        path: PathBuf,
+    },
     /// A bug: opening panicked.
     #[error("opening the ledger {path} panicked; see the log above")]
     Panicked {
@@ -112,7 +130,16 @@ pub enum AppendError {
         /// What does not follow from what.
         contradiction: Contradiction,
     },
-    /// The file cannot be trusted any more; the service has to stop.
+    /// Another replica has written about the episode since. Nothing of this append was accepted; what is to be done now is
+    /// decided anew, from where the episode stands.
+    #[error("episode {key}: {holder} has it")]
+    Lost {
+        /// The episode.
+        key: Box<EpisodeKey>,
+        /// Who holds it now.
+        holder: String,
+    },
+    /// The ledger cannot be trusted any more; the service has to stop.
     #[error("{reason}")]
     Broken {
         /// What failed, where, and what to do.
@@ -121,6 +148,17 @@ pub enum AppendError {
     /// The writer is gone: the ledger was closed, or the writer panicked.
     #[error("the ledger is closed")]
     Closed,
+}
+
+/// Why it is not known whether an episode may be acted upon.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// Its state cannot be read.
+    #[error(transparent)]
+    Read(#[from] LedgerError),
+    /// It cannot be claimed.
+    #[error(transparent)]
+    Claim(#[from] AppendError),
 }
 
 /// A failure of the store below, sorted by what can be done about it.

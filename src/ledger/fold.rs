@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::entry::{Entry, Outcome};
 
 /// Where an episode stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Never heard of.
@@ -103,6 +103,11 @@ impl State {
     /// Whether nothing was ever meant to be done about it in earnest.
     pub const fn is_new(&self) -> bool {
         matches!(self, Self::Absent | Self::Shadowed { .. })
+    }
+
+    /// Whether something may be on the network, or at its target.
+    pub const fn is_begun(&self) -> bool {
+        matches!(self, Self::Attempting { .. } | Self::Started { .. } | Self::Unknown { .. })
     }
 
     /// How it ended, if it has.

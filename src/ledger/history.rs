@@ -72,17 +72,8 @@ impl Filter {
 
     fn incident_range(&self) -> (String, Option<String>) {
         let Some(incident) = &self.incident else { return (String::new(), None) };
-        let key = EpisodeKey {
-            incident: incident.clone(),
-            alert: None,
-            started: 0,
-            condition: String::new(),
-            action: String::new(),
-        };
-        let text = key.to_string();
-        let incident = text.split('/').next().unwrap_or_default();
-        // `0` is the character after `/`, so this is just past every key of the incident.
-        (format!("{incident}/"), Some(format!("{incident}0")))
+        let (from, to) = of_incident(incident);
+        (from, Some(to))
     }
 
     pub(crate) fn admits(&self, summary: &Summary) -> bool {
@@ -93,4 +84,19 @@ impl Filter {
             && self.from_ms.is_none_or(|from| summary.last_ms >= from)
             && self.to_ms.is_none_or(|to| summary.last_ms < to)
     }
+}
+
+/// The keys of an incident's episodes: from, and up to but not including.
+pub(crate) fn of_incident(incident: &str) -> (String, String) {
+    let key = EpisodeKey {
+        incident: incident.to_owned(),
+        alert: None,
+        started: 0,
+        condition: String::new(),
+        action: String::new(),
+    };
+    let text = key.to_string();
+    let incident = text.split('/').next().unwrap_or_default();
+    // `0` is the character after `/`, so this is just past every key of the incident.
+    (format!("{incident}/"), format!("{incident}0"))
 }

@@ -3,15 +3,17 @@
 //! Promised: an [`append`](Ledger::append) returns when its records are on disk; many appends share one fsync. An
 //! episode that succeeded can never be attempted again, because the transition is refused here and not only planned
 //! away. A file that cannot be understood stops the service and is left as it is. A second process on the same file
-//! becomes a [`Standby`]. A full disk pauses (the caller waits, [`Health`] says why); nothing is dropped.
+//! becomes a [`Standby`]; with a topic in the file's place ([`Ledger::share`]) many processes work side by side. A full disk pauses (the caller waits, [`Health`] says why); nothing is dropped.
 //! Absent: what an entry means for the world. That is decided by `plan` and done by `pipeline`.
 
+pub(crate) mod claim;
 mod entry;
 mod episode;
 mod error;
 mod fold;
 mod history;
 mod lock;
+mod shared;
 mod store;
 mod writer;
 
@@ -24,12 +26,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use crate::ledger::claim::Turn;
 pub use crate::ledger::entry::{Attempt, Entry, Intent, Note, Origin, Outcome, Record, Started};
 pub use crate::ledger::episode::{EpisodeKey, EpisodeKeyError};
-pub use crate::ledger::error::{AppendError, LedgerError, OpenError};
+pub use crate::ledger::error::{AppendError, HoldError, LedgerError, OpenError};
 pub use crate::ledger::fold::{Contradiction, State, Terminal, fold};
 pub use crate::ledger::history::{Filter, Summary};
 use crate::ledger::lock::{Acquired, FileLock};
+use crate::ledger::shared::Following;
+pub use crate::ledger::shared::topic::{Tail, Topic, TopicError, TopicRecord};
+pub use crate::ledger::shared::{Progress, SharedBy};
 use crate::ledger::store::Store;
 use crate::ledger::writer::{Command, Writer, WriterThread};
 
@@ -78,8 +84,9 @@ impl std::fmt::Display for Standby {
     }
 }
 
-/// The ledger file, held by this process. Cheap to clone. Dropping the last clone writes what was received and lets the
-/// file go before it returns (an fsync, or half a second where the disk refuses): whoever opens it next finds it free.
+/// The ledger: a file that this process holds, or a topic that it shares. Cheap to clone. Dropping the last clone of a file
+/// writes what was received and lets the file go before it returns (an fsync, or half a second where the disk refuses):
+/// whoever opens it next finds it free.
 #[derive(Clone)]
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -89,7 +96,15 @@ struct Shared {
     health: watch::Receiver<Health>,
     store: Arc<Store>,
     // After the store: the thread closes the file as its last user, then lets the lock go, and only then is this dropped.
-    writer: WriterThread,
+    kept: Kept,
+}
+
+/// What makes an append durable.
+enum Kept {
+    /// This process alone, in the file.
+    Alone(WriterThread),
+    /// The topic, of which the file is a copy.
+    Shared(Following),
 }
 
 impl std::fmt::Debug for Ledger {
@@ -117,7 +132,14 @@ impl Ledger {
         let (health_sender, health) = watch::channel(Health::Writable);
         let writer = Writer::start(Arc::clone(&store), lock, health_sender)
             .map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
-        Ok(Opened::Ledger(Self { shared: Arc::new(Shared { health, store, writer }) }))
+        Ok(Opened::Ledger(Self { shared: Arc::new(Shared { health, store, kept: Kept::Alone(writer) }) }))
+    }
+
+    /// Reads a ledger topic up to its end, telling `progress` how far that is, and follows it from then on.
+    pub async fn share(by: SharedBy, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Self, OpenError> {
+        let following = Following::start(by, progress).await?;
+        let (health, store) = (following.replica.health(), Arc::clone(following.replica.store()));
+        Ok(Self { shared: Arc::new(Shared { health, store, kept: Kept::Shared(following) }) })
     }
 
     /// Opens the ledger, waiting as long as another process holds it. `on_standby` is told once per holder.
@@ -153,11 +175,73 @@ impl Ledger {
         self.append_noting(records, Vec::new()).await
     }
 
-    /// The same with notes in the same write: either all of it is on disk or none.
+    /// The same with notes in the same write: either all of it is on disk or none. In a topic notes come first, then
+    /// one record after the other, so that some may be written when an error is returned.
     pub async fn append_noting(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), AppendError> {
-        let (command, answer) = Command::append(records, notes);
-        self.shared.writer.send(command).await?;
-        answer.await.map_err(|_| AppendError::Closed)?
+        match &self.shared.kept {
+            Kept::Alone(writer) => {
+                let (command, answer) = Command::append(records, notes);
+                writer.send(command).await?;
+                answer.await.map_err(|_| AppendError::Closed)?
+            }
+            Kept::Shared(following) => {
+                // What was begun is not taken back when nobody waits for it any more.
+                let replica = Arc::clone(&following.replica);
+                let append = tokio::spawn(async move { replica.append(records, notes).await });
+                append.await.map_err(|_| AppendError::Closed)?
+            }
+        }
+    }
+
+    /// Where an episode stands, as soon as this process may write about it or it has ended. With a topic this waits while
+    /// another replica is at it, and takes over from one that is dead.
+    ///
+    /// Cancel-safe: nothing stays claimed.
+    pub async fn hold(&self, key: &EpisodeKey) -> Result<State, HoldError> {
+        match &self.shared.kept {
+            Kept::Alone(_) => Ok(self.state(key.clone()).await?),
+            Kept::Shared(following) => following.replica.hold(key).await,
+        }
+    }
+
+    /// Lets go of what is held of an incident and has not ended: another replica may go on with it.
+    pub async fn let_go(&self, incident: &str) {
+        match &self.shared.kept {
+            Kept::Alone(_) => {}
+            Kept::Shared(following) => following.replica.let_go(incident.to_owned()).await,
+        }
+    }
+
+    /// The right to start something, to be had before the ATTEMPT is appended. With a topic this waits as long as the
+    /// other replicas may take this one for dead.
+    pub async fn turn(&self) -> Turn {
+        match &self.shared.kept {
+            Kept::Alone(_) => Turn::ALONE,
+            Kept::Shared(following) => following.replica.turn().await,
+        }
+    }
+
+    /// Whether the right still holds. To be asked after the ATTEMPT is durable, right before the network is touched.
+    pub fn holds(&self, turn: Turn) -> bool {
+        match &self.shared.kept {
+            Kept::Alone(_) => true,
+            Kept::Shared(following) => following.replica.holds(turn),
+        }
+    }
+
+    /// Whether other processes may be at work beside this one.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.shared.kept, Kept::Shared(_))
+    }
+
+    /// Whether another replica may have left something of an incident open. Never waits for long; where this process is
+    /// alone the answer is no, since it has read at its start what was left.
+    pub fn may_be_left(&self, incident: &str) -> bool {
+        match &self.shared.kept {
+            Kept::Alone(_) => false,
+            // In doubt the ledger is asked again, by who can wait.
+            Kept::Shared(_) => self.shared.store.has_open(incident).unwrap_or(true),
+        }
     }
 
     /// All notes by key.
@@ -182,18 +266,7 @@ impl Ledger {
 
     /// The episodes of one incident that have no terminal entry.
     pub async fn unfinished_of(&self, incident: String) -> Result<Vec<Summary>, LedgerError> {
-        self.read(move |store| {
-            let mut open = Vec::new();
-            let filter = Filter { incident: Some(incident), ..Filter::default() };
-            store.history(&filter, &mut |episode| {
-                if !episode.state.is_terminal() {
-                    open.push(episode);
-                }
-                std::ops::ControlFlow::Continue(())
-            })?;
-            Ok(open)
-        })
-        .await
+        self.read(move |store| store.unfinished_of(&incident)).await
     }
 
     /// The entries of one episode, oldest first.
@@ -214,9 +287,14 @@ impl Ledger {
     /// Forgets episodes whose terminal entry is older than `before_ms` (milliseconds since the epoch); how many. Held
     /// and unfinished episodes are never forgotten.
     pub async fn expire(&self, before_ms: i64) -> Result<u64, AppendError> {
-        let (command, answer) = Command::expire(before_ms);
-        self.shared.writer.send(command).await?;
-        answer.await.map_err(|_| AppendError::Closed)?
+        match &self.shared.kept {
+            Kept::Alone(writer) => {
+                let (command, answer) = Command::expire(before_ms);
+                writer.send(command).await?;
+                answer.await.map_err(|_| AppendError::Closed)?
+            }
+            Kept::Shared(following) => following.replica.expire(before_ms).await,
+        }
     }
 
     /// How many fsyncs the writer has made and how many records they carried.
@@ -229,7 +307,7 @@ impl Ledger {
         self.shared.health.clone()
     }
 
-    /// The file.
+    /// The file, or the copy of the topic.
     pub fn path(&self) -> &Path {
         self.shared.store.path()
     }

@@ -11,6 +11,8 @@
 //! A new ledger is built under another name and renamed, so a file of this name was always complete: an empty or
 //! foreign one is damage, never an invitation to start afresh.
 
+mod copy;
+
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
@@ -41,6 +43,8 @@ const NOTES: TableDefinition<'_, &str, &str> = TableDefinition::new("notes");
 const CACHE_BYTES: usize = 8 << 20;
 /// Episodes forgotten per transaction, so that appends do not wait long.
 const EXPIRED_PER_COMMIT_MAX: usize = 512;
+
+pub(crate) use copy::Heard;
 
 /// How a database file is opened; tests put a failing disk in between.
 pub(crate) type OpenDatabase = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
@@ -180,6 +184,18 @@ impl Store {
         })
     }
 
+    pub(crate) fn unfinished_of(&self, incident: &str) -> Result<Vec<Summary>, LedgerError> {
+        let mut open = Vec::new();
+        let filter = Filter { incident: Some(incident.to_owned()), ..Filter::default() };
+        self.history(&filter, &mut |episode| {
+            if !episode.state.is_terminal() {
+                open.push(episode);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(open)
+    }
+
     pub(crate) fn history(
         &self,
         filter: &Filter,
@@ -292,15 +308,22 @@ impl<'t> Tables<'t> {
             let (at, text) = key.value();
             old.push((at, text.to_owned()));
         }
-        for (at, text) in &old {
-            let sequence = summary(&self.episodes, text)?.map_or_else(Vec::new, |summary| summary.sequence);
-            for number in sequence {
-                self.log.remove(number).map_err(fault)?;
-            }
-            self.episodes.remove(text.as_str()).map_err(fault)?;
-            self.ended.remove((*at, text.as_str())).map_err(fault)?;
+        for (_, text) in &old {
+            self.forget(text)?;
         }
         Ok(old.len())
+    }
+
+    /// Removes an episode and its records.
+    fn forget(&mut self, text: &str) -> Result<(), Fault> {
+        let Some(known) = summary(&self.episodes, text)? else { return Ok(()) };
+        for number in known.sequence {
+            self.log.remove(number).map_err(fault)?;
+        }
+        self.episodes.remove(text).map_err(fault)?;
+        self.open.remove(text).map_err(fault)?;
+        self.ended.remove((known.last_ms, text)).map_err(fault)?;
+        Ok(())
     }
 }
 

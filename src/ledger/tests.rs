@@ -305,7 +305,7 @@ fn open_on(path: &Path, full: &Arc<AtomicBool>) -> Ledger {
     let store = Arc::new(Store::open_with(path, Box::new(open)).unwrap());
     let (sender, health) = watch::channel(Health::Writable);
     let writer = Writer::start(Arc::clone(&store), lock, sender).unwrap();
-    Ledger { shared: Arc::new(Shared { health, store, writer }) }
+    Ledger { shared: Arc::new(Shared { health, store, kept: Kept::Alone(writer) }) }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::action::{Network, Report, Retries, Task};
 use crate::guard::Refusal;
 use crate::ledger::{Attempt, Entry, Outcome, Started, Terminal};
 use crate::pipeline::feed::Right;
-use crate::pipeline::guard::{Interrupt, ours, pause};
+use crate::pipeline::guard::{Interrupt, ours, pause, unless_stopped};
 use crate::pipeline::guards::{Pass, Turn};
 use crate::pipeline::observe::Occurrence;
 use crate::pipeline::run::{Run, random};
@@ -99,6 +99,7 @@ impl<R: Right> Run<'_, R> {
             Turn::Go(passed, permit) => (passed, permit),
             Turn::Refused(refusal) => return Ok(Err(refusal)),
         };
+        let right = unless_stopped(&job.stop, self.domain.ledger.turn()).await?;
         let record = self.record_of(&step.key, Entry::Attempt(Attempt { number }));
         self.append_all(vec![record], passed.take_notes()).await?;
         // The disk may have kept us waiting for longer than the session lasts.
@@ -106,6 +107,12 @@ impl<R: Right> Run<'_, R> {
             let reason = "not begun: the partition was taken while the attempt was recorded".to_owned();
             self.append(step, Entry::Outcome(Outcome::Retrying { reason })).await?;
             return Err(gone);
+        }
+        // Last: from here to the first byte of the request there is nothing to wait for.
+        if !self.domain.ledger.holds(right) {
+            let reason = "not begun: the lease on the ledger ran out while the attempt was recorded".to_owned();
+            self.append(step, Entry::Outcome(Outcome::Retrying { reason: reason.clone() })).await?;
+            return Err(Interrupt::Again(reason));
         }
         let context = step.context(number);
         let task = Task { context: &context, episode: &step.episode, timeout: step.definition.policy.timeout };

@@ -98,7 +98,7 @@ fn judge<R: Right>(
     let Decision { matched, undecided, seen: _ } = decision;
     if matched.is_none() {
         shared.newest.unmatched(&incident.id, incident.updated_on);
-        if !shared.left.contains(&incident.id) {
+        if !shared.may_be_left(&incident.id) {
             return undecided.map(|error| Open::Malformed(letter(record, right, &error)));
         }
     }

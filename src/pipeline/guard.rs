@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::ledger::AppendError;
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
 use crate::pipeline::observe::Halt;
@@ -20,8 +21,20 @@ const REASON_CHARS_MAX: usize = 200;
 pub(crate) enum Interrupt {
     /// The partition or the process is going away: whoever reads the record next goes on.
     Dropped(String),
+    /// Another replica has written about one of its episodes since: it is begun anew, from where the ledger stands.
+    Again(String),
     /// The pipeline cannot go on.
     Broken(String),
+}
+
+impl From<AppendError> for Interrupt {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Closed => Self::Dropped(error.to_string()),
+            AppendError::Lost { .. } => Self::Again(error.to_string()),
+            AppendError::Contradiction { .. } | AppendError::Broken { .. } => Self::Broken(error.to_string()),
+        }
+    }
 }
 
 /// Waits while the kill switch is engaged, then checks the right. `Ok` holds for this moment and must be used at once.

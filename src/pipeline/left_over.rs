@@ -26,6 +26,11 @@ impl<R: Right> Run<'_, R> {
             if but_for.is_some_and(|condition| condition == episode.key.condition) {
                 continue;
             }
+            let state = self.hold(&episode.key).await?;
+            if state.is_terminal() {
+                continue;
+            }
+            let episode = Summary { state, ..episode };
             match self.planned(incident, &episode) {
                 Some((step, network)) => self.close(&step, &episode.state, network).await?,
                 None => self.abandon(&episode).await?,

@@ -16,6 +16,7 @@ mod guard;
 mod guards;
 pub mod imported;
 mod kafka;
+mod ledger_topic;
 mod left;
 mod left_over;
 mod letters;
@@ -45,6 +46,7 @@ pub use crate::pipeline::feed::{Batch, Commit, CommitFailed, Control, Feed, NotO
 use crate::pipeline::guards::Guards;
 use crate::pipeline::imported::Imported;
 pub use crate::pipeline::kafka::KafkaSource;
+pub use crate::pipeline::ledger_topic::{KafkaTail, KafkaTopic};
 pub use crate::pipeline::left::Left;
 pub use crate::pipeline::letters::{LetterTopic, Letters};
 use crate::pipeline::lookback::Lookback;

@@ -19,12 +19,12 @@ use crate::action::Network;
 use crate::condition::Match;
 use crate::incident::Incident;
 use crate::ledger::{
-    AppendError, Entry, EpisodeKey, Intent, LedgerError, Note, Origin, Outcome, Record, State, Terminal,
+    Entry, EpisodeKey, HoldError, Intent, LedgerError, Note, Origin, Outcome, Record, State, Terminal,
 };
 use crate::pipeline::busy::Busy;
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
-use crate::pipeline::guard::{Interrupt, Passed, pass, pause};
+use crate::pipeline::guard::{Interrupt, Passed, pass, pause, unless_stopped};
 use crate::pipeline::guards::Guards;
 use crate::pipeline::imported::Imported;
 use crate::pipeline::left::Left;
@@ -38,6 +38,11 @@ use crate::plan::{self as flow, Next, Plan, Step, Tally, next};
 
 /// Wait before an unreadable ledger is asked again.
 pub(crate) const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Wait before an incident is begun anew whose episode another replica has.
+const BEGINS_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// For letting go of what was left undone.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(1);
 
 /// A matched record on its way.
 pub(crate) struct Job<R> {
@@ -88,6 +93,13 @@ pub(crate) struct Shared {
     pub(crate) lookback: Lookback,
 }
 
+impl Shared {
+    /// Whether something of an incident was left open that no record has led to yet.
+    pub(crate) fn may_be_left(&self, incident: &str) -> bool {
+        self.left.contains(incident) || self.domain.ledger.may_be_left(incident)
+    }
+}
+
 /// Runs a job to its end. A panic is an [`Interrupt::Broken`]: the record is neither done nor forgotten.
 pub(crate) async fn run<R: Right>(
     job: &mut Job<R>,
@@ -97,7 +109,7 @@ pub(crate) async fn run<R: Right>(
     let busy = Busy::new(Arc::clone(&job.incident), tell);
     let whole = async {
         keep_up(job, shared).await?;
-        Run { job, shared, domain: &shared.domain, busy }.record().await
+        Run { job, shared, domain: &shared.domain, busy }.to_the_end().await
     };
     let ended = std::panic::AssertUnwindSafe(whole).catch_unwind().await;
     let ended =
@@ -106,12 +118,16 @@ pub(crate) async fn run<R: Right>(
     if ended.is_err() {
         // Its record may come back to this process at a time when it matches nothing any more.
         shared.left.add(Arc::clone(&job.incident));
+        // Another replica may go on with it. What cannot be let go in time is taken over a lease later.
+        let _ = tokio::time::timeout(LETS_GO_WITHIN, shared.domain.ledger.let_go(&job.incident)).await;
     }
     let condition = job.condition();
     shared.domain.observer.observe(&Occurrence::IncidentEnded { condition, how, took: job.arrived.elapsed() });
     match &ended {
         Ok(how) => tracing::info!(result = how.name(), "incident dealt with"),
-        Err(Interrupt::Dropped(reason)) => tracing::info!(reason, "incident left to whoever reads it next"),
+        Err(Interrupt::Dropped(reason) | Interrupt::Again(reason)) => {
+            tracing::info!(reason, "incident left to whoever reads it next");
+        }
         Err(Interrupt::Broken(reason)) => tracing::error!(reason, "incident cannot be dealt with"),
     }
     ended
@@ -125,6 +141,19 @@ pub(crate) struct Run<'a, R> {
 }
 
 impl<R: Right> Run<'_, R> {
+    /// Begins anew as often as another replica was faster: what that one has done is recognised then.
+    async fn to_the_end(&self) -> Result<IncidentEnd, Interrupt> {
+        loop {
+            match self.record().await {
+                Err(Interrupt::Again(reason)) => {
+                    tracing::info!(reason, "another replica was faster: begun anew from where the ledger stands");
+                    pause(BEGINS_AGAIN_AFTER, &self.job.stop).await?;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
     async fn record(&self) -> Result<IncidentEnd, Interrupt> {
         let job = self.job;
         let incident = Incident::parse_within(&job.value, &self.domain.incident_limits)
@@ -134,7 +163,7 @@ impl<R: Right> Run<'_, R> {
             self.settle_left_over(&incident, None).await?;
             return Ok(IncidentEnd::Settled);
         };
-        if self.shared.left.contains(&job.incident) {
+        if self.shared.may_be_left(&job.incident) {
             self.settle_left_over(&incident, Some(&matched.condition.name)).await?;
         }
         let plan = Plan::new(incident, matched, &job.rules.definitions);
@@ -161,15 +190,18 @@ impl<R: Right> Run<'_, R> {
         loop {
             let (index, how) = match next(plan, &standings) {
                 Next::Run(index) => {
-                    let (Some(step), Some(state)) = (plan.steps.get(index), states.get(index)) else {
+                    let Some(step) = plan.steps.get(index) else {
                         return Err(Interrupt::Broken("the plan names a step it does not have".to_owned()));
                     };
-                    running.push(async move { (index, self.step(step, state, network).await) });
+                    running.push(async move { (index, self.step(step, network).await) });
                     (index, flow::Standing::Running)
                 }
                 Next::Skip { step: index, reason } => match plan.steps.get(index) {
                     Some(step) => {
-                        let how = self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await?;
+                        let how = match self.hold(&step.key).await?.terminal() {
+                            Some(how) => how,
+                            None => self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await?,
+                        };
                         (index, flow::Standing::Ended(how))
                     }
                     None => return Err(Interrupt::Broken("the plan names a step it does not have".to_owned())),
@@ -208,14 +240,27 @@ impl<R: Right> Run<'_, R> {
         }
     }
 
+    /// Where an episode stands, as soon as it is this process's to go on with. Another replica's work is waited for.
+    pub(crate) async fn hold(&self, key: &EpisodeKey) -> Result<State, Interrupt> {
+        loop {
+            match unless_stopped(&self.job.stop, self.domain.ledger.hold(key)).await? {
+                Ok(state) => return Ok(state),
+                Err(HoldError::Read(LedgerError::Unreadable { .. })) => pause(ASKS_AGAIN_AFTER, &self.job.stop).await?,
+                Err(HoldError::Read(error)) => return Err(Interrupt::Broken(error.to_string())),
+                Err(HoldError::Claim(error)) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Takes a step from wherever the ledger says it stands to its end.
-    async fn step(&self, step: &Step, state: &State, network: &Network) -> Result<Terminal, Interrupt> {
+    async fn step(&self, step: &Step, network: &Network) -> Result<Terminal, Interrupt> {
+        let _flying = self.busy.fly();
+        let state = self.hold(&step.key).await?;
         if let Some(how) = state.terminal() {
             return Ok(how);
         }
-        let _flying = self.busy.fly();
         // Before anything can fail the step: a snapshot that lacks what the template needs undoes no attempt.
-        if let Some(how) = self.settle_begun(step, state, network).await? {
+        if let Some(how) = self.settle_begun(step, &state, network).await? {
             return Ok(how);
         }
         let request = match &step.request {
@@ -269,10 +314,7 @@ impl<R: Right> Run<'_, R> {
     }
 
     pub(crate) async fn append_all(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), Interrupt> {
-        self.domain.ledger.append_noting(records, notes).await.map_err(|error| match error {
-            AppendError::Closed => Interrupt::Dropped(error.to_string()),
-            AppendError::Contradiction { .. } | AppendError::Broken { .. } => Interrupt::Broken(error.to_string()),
-        })
+        Ok(self.domain.ledger.append_noting(records, notes).await?)
     }
 
     fn intent(&self, step: &Step, request: String) -> Intent {

@@ -14,7 +14,10 @@ impl<R: Right> Run<'_, R> {
     /// is settled before the offset counts as done. What was only intended is left to the later snapshot.
     pub(crate) async fn settle_what_was_begun(&self, plan: &Plan, network: &Network) -> Result<(), Interrupt> {
         for (step, state) in plan.steps.iter().zip(self.states(plan).await?) {
-            self.settle_begun(step, &state, network).await?;
+            if state.is_begun() {
+                let state = self.hold(&step.key).await?;
+                self.settle_begun(step, &state, network).await?;
+            }
         }
         Ok(())
     }
@@ -28,6 +31,10 @@ impl<R: Right> Run<'_, R> {
     ) -> Result<Option<Terminal>, Interrupt> {
         match state {
             State::Attempting { attempt } => {
+                if self.domain.ledger.is_shared() {
+                    // The replica that sent it may have been cut off from the ledger only: its request may be on the way still.
+                    pause(step.definition.policy.timeout, &self.job.stop).await?;
+                }
                 let reason = format!("the process ended during attempt {attempt}");
                 self.append(step, Entry::Outcome(Outcome::Unknown { reason: reason.clone() })).await?;
                 self.settle(step, *attempt, &reason, network).await

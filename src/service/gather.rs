@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::tz::Offset;
 use kafka_proto::backoff::Backoff;
 
-use crate::config::{Backend, Config, DeadLetter, Sasl};
+use crate::client::ClientConfig;
+use crate::config::{Backend, Config, DeadLetter, KafkaLedger, Sasl};
 use crate::dead_letter::DeadLetters;
 use crate::ledger::{Ledger, OpenError, Standby};
 use crate::pipeline::wall_clock_ms;
@@ -17,8 +18,11 @@ use crate::telemetry::scrubber;
 
 use super::exit::{Failure, fatal};
 use super::health::{Health, State};
+use super::kafka;
+use super::life::host_name;
 use super::load::Loaded;
 use super::predecessor;
+use super::shared_ledger::{self, NoLedger};
 
 /// Between attempts at something that may heal by itself.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -50,7 +54,13 @@ pub(super) async fn gather(loaded: &Loaded, secrets: Secrets, health: &Health, n
         None => String::new(),
     };
     let dead_letters = dead_letters(config, health).await?;
-    let ledger = ledger(config, health, name).await?;
+    let ledger = match &config.storage.backend {
+        Backend::File => ledger(config, health, name).await?,
+        Backend::Kafka(topic) => {
+            let client = kafka::client(&config.kafka, &secrets, &username, &host_name());
+            Box::pin(shared(config, topic, &client, health)).await?
+        }
+    };
     if let Some(file) = &loaded.action_history_file {
         import(file, &ledger).await?;
     }
@@ -90,9 +100,6 @@ async fn dead_letters(config: &Config, health: &Health) -> Result<Option<DeadLet
 }
 
 async fn ledger(config: &Config, health: &Health, name: &str) -> Result<Ledger, Failure> {
-    if config.storage.backend != Backend::File {
-        return Err(Failure::WrongConfiguration("storage.backend: this version has `file` only".to_owned()));
-    }
     let standby = |standby: &Standby| health.enter(State::Standby { waiting: standby.to_string() });
     until_done(health, "opening the ledger", async || {
         match Ledger::open_or_wait(&config.storage.path, name, standby).await {
@@ -102,6 +109,23 @@ async fn ledger(config: &Config, health: &Health, name: &str) -> Result<Ledger, 
                 Err(fatal(error))
             }
             Err(error) => Ok(Attempt::Again(error.to_string())),
+        }
+    })
+    .await
+}
+
+async fn shared(
+    config: &Config,
+    topic: &KafkaLedger,
+    client: &ClientConfig,
+    health: &Health,
+) -> Result<Ledger, Failure> {
+    until_done(health, "opening the ledger topic", async || {
+        match shared_ledger::open(&config.storage, topic, client.clone(), health).await {
+            Ok(ledger) => Ok(Attempt::Done(ledger)),
+            Err(NoLedger::Again(trouble)) => Ok(Attempt::Again(trouble)),
+            Err(NoLedger::Wrong(what)) => Err(Failure::WrongConfiguration(what)),
+            Err(NoLedger::Fatal(error)) => Err(fatal(error)),
         }
     })
     .await

@@ -57,7 +57,8 @@ pub(super) fn letters(config: &Config, secrets: &Secrets, username: &str, host: 
     producer
 }
 
-fn client(kafka: &Kafka, secrets: &Secrets, username: &str, host: &str) -> ClientConfig {
+/// What every connection to the brokers needs.
+pub(super) fn client(kafka: &Kafka, secrets: &Secrets, username: &str, host: &str) -> ClientConfig {
     let mut client = ClientConfig::new(kafka.brokers.iter().cloned());
     client.client_id = kafka.client_id.clone().unwrap_or_else(|| host.to_owned());
     client.security = security(&kafka.security, secrets, username);

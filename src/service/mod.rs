@@ -20,6 +20,7 @@ mod page;
 mod predecessor;
 mod reload;
 mod settlement;
+mod shared_ledger;
 mod stop;
 mod surface;
 mod tally;

@@ -11,6 +11,7 @@ mod member;
 mod members;
 mod memory;
 mod producer;
+mod replicas;
 mod scene;
 mod story;
 mod topics;

@@ -282,7 +282,7 @@ impl<S: Source> Work<S> {
         }
         match how {
             Ok(_) => self.done(job.partition(), job.assignment, job.offset),
-            Err(Interrupt::Dropped(_)) => {}
+            Err(Interrupt::Dropped(_) | Interrupt::Again(_)) => {}
             Err(Interrupt::Broken(reason)) => return Err(PipelineError::Broken(reason)),
         }
         self.finish_revocations();

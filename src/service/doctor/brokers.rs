@@ -9,7 +9,7 @@ use futures::future::join_all;
 
 use crate::certificate::Certificate;
 use crate::client::{ConnectError, Examiner, HostPort, Login, PartitionView, TlsSession, TopicPartition};
-use crate::config::Kafka;
+use crate::config::{Backend, Config, Kafka, KafkaLedger};
 use crate::secret::Secrets;
 
 use super::super::kafka;
@@ -23,7 +23,8 @@ const STEP: Duration = Duration::from_secs(3);
 const DNS_STEP: Duration = Duration::from_millis(1500);
 
 /// Every bootstrap server side by side, then the topics and the group at the first that lets us in.
-pub(super) async fn look(settings: &Kafka, secrets: Option<&Secrets>, notes: &Notes) {
+pub(super) async fn look(config: &Config, secrets: Option<&Secrets>, notes: &Notes) {
+    let settings = &config.kafka;
     let begun = Instant::now();
     let empty = Secrets::default();
     let username = match (secrets, &settings.security.sasl) {
@@ -48,6 +49,9 @@ pub(super) async fn look(settings: &Kafka, secrets: Option<&Secrets>, notes: &No
     if let Some(login) = let_in.into_iter().flatten().next() {
         notes.at(Layer::Topics);
         let partitions = topics(&login, settings, notes).await;
+        if let Backend::Kafka(ledger) = &config.storage.backend {
+            ledger_topic(&login, ledger, notes).await;
+        }
         notes.at(Layer::Group);
         group(&examiner, &login, settings, &partitions, notes).await;
     }
@@ -181,6 +185,38 @@ async fn topics(login: &Login, settings: &Kafka, notes: &Notes) -> Vec<Partition
         notes.good(Layer::Topics, &subject, what, begun);
     }
     partitions
+}
+
+/// The ledger topic: whether it is there, with as many partitions as are configured.
+async fn ledger_topic(login: &Login, ledger: &KafkaLedger, notes: &Notes) {
+    let begun = Instant::now();
+    let subject = &ledger.topic;
+    let advice = "create it with cleanup.policy=compact and as many partitions as storage.partitions says, or set storage.create";
+    match login.topics(std::slice::from_ref(subject)).await {
+        Ok((partitions, wrong)) => match wrong.first() {
+            None if partitions.len() == usize::from(ledger.partitions) => {
+                notes.good(Layer::Topics, subject, format!("the ledger, {} partitions", partitions.len()), begun);
+            }
+            None => {
+                let what = format!(
+                    "the ledger has {} partitions, storage.partitions says {}",
+                    partitions.len(),
+                    ledger.partitions
+                );
+                notes.bad(Layer::Topics, subject, what, advice, begun);
+            }
+            Some(_) if ledger.create => {
+                notes.notable(
+                    Layer::Topics,
+                    subject,
+                    "the ledger topic is not there; it is made at the start".to_owned(),
+                    begun,
+                );
+            }
+            Some((_, error)) => notes.bad(Layer::Topics, subject, error.name().to_owned(), advice, begun),
+        },
+        Err(error) => notes.bad(Layer::Topics, subject, error.to_string(), advice, begun),
+    }
 }
 
 async fn group(examiner: &Examiner, login: &Login, settings: &Kafka, views: &[PartitionView], notes: &Notes) {

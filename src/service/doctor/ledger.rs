@@ -25,10 +25,11 @@ struct Seen {
 
 pub(super) async fn look(config: &Config, notes: &Notes) {
     let begun = Instant::now();
-    if config.storage.backend != Backend::File {
-        return;
-    }
-    let path = config.storage.path.clone();
+    let path = match &config.storage.backend {
+        Backend::File => config.storage.path.clone(),
+        // Of the topic the brokers tell; here is its copy.
+        Backend::Kafka(_) => config.storage.path.with_added_extension("copy"),
+    };
     let subject = path.display().to_string();
     let looked = tokio::task::spawn_blocking(move || see(&path));
     match tokio::time::timeout(WITHIN, looked).await {

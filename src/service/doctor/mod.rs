@@ -56,7 +56,7 @@ async fn within_the_deadline(loaded: &Loaded, notes: &Notes) {
         notes.at(Layer::Secrets);
         let secrets = local::secrets(&loaded.config, notes).await;
         notes.at(Layer::Names);
-        brokers::look(&loaded.config.kafka, secrets.as_ref(), notes).await;
+        brokers::look(&loaded.config, secrets.as_ref(), notes).await;
         notes.at(Layer::Ledger);
         ledger::look(&loaded.config, notes).await;
         notes.at(Layer::Targets);

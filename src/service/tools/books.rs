@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::ledger::{Entry, EpisodeKey, Filter, Ledger, Note, Opened, Record, Summary};
 use crate::pipeline::wall_clock_ms;
 
@@ -32,6 +32,15 @@ impl Books {
     /// Opens the configured ledger, or asks whoever holds it. Creates none.
     pub(super) fn open(options: &Options) -> Result<Self, Refused> {
         let config = loaded(options)?.config;
+        if let Backend::Kafka(topic) = &config.storage.backend {
+            return Asked::find(&config).map(Self::Service).map_err(|why| {
+                cannot(format_args!(
+                    "the ledger is the topic {}, which a running service answers for, and it cannot be asked ({why}): call this where \
+                     a replica runs, with its configuration",
+                    topic.topic
+                ))
+            });
+        }
         match Held::open(&config)? {
             Ok(held) => Ok(Self::File(held)),
             Err(holder) => Asked::find(&config).map(Self::Service).map_err(|why| {

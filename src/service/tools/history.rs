@@ -1,7 +1,8 @@
 //! `history`: what the ledger says was done, and the word of a person about what it cannot know.
 //!
 //! The ledger has one holder. While the service has it these tools ask the service, and say what to do when they cannot;
-//! while they have it, a starting service waits as standby. Nothing here creates a ledger.
+//! while they have it, a starting service waits as standby. A ledger topic is asked for through a replica that runs. Nothing here
+//! creates a ledger.
 //!
 //! An export is JSON lines, a record each, under the SHA-256 of the line before it (64 zeros before the first); the last line
 //! says how many there are. Whoever keeps the hash of that last line can tell any later change.

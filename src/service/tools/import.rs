@@ -6,6 +6,7 @@ use std::path::Path;
 use jiff::tz::Offset;
 use serde_json::json;
 
+use crate::config::Backend;
 use crate::pipeline::wall_clock_ms;
 
 use super::super::predecessor;
@@ -18,6 +19,13 @@ pub fn import(options: &Options, file: &Path, offset_s: i32, form: Form, out: &m
     let bytes = read(file)?;
     let config = loaded(options)?.config;
     let offset = Offset::from_seconds(offset_s).map_err(cannot)?;
+    if let Backend::Kafka(topic) = &config.storage.backend {
+        return Err(cannot(format_args!(
+            "the ledger is the topic {}: restart a replica with ACTION_HISTORY_FILE={}",
+            topic.topic,
+            file.display()
+        )));
+    }
     // Before a ledger is made.
     predecessor::import(file, &bytes, offset, &[], wall_clock_ms()).map_err(cannot)?;
     let books = Held::open_or_create(&config)?.map_err(|holder| {

@@ -34,7 +34,8 @@ fn every_matched_episode_succeeds_exactly_once_through_five_kills() {
 
     let mut wire = Wire::connect(&cluster.plaintext);
     wire.create_topic(TOPIC, PARTITIONS, &[]);
-    let incidents: Vec<(String, String)> = (0..INCIDENTS).map(incident).collect();
+    let kind = |n: usize| if n.is_multiple_of(MATCH_EVERY) { "oozie" } else { "other" };
+    let incidents: Vec<(String, String)> = (0..INCIDENTS).map(|n| incident(n, kind(n))).collect();
     produce::spread(&mut wire, TOPIC, PARTITIONS, 100, &incidents);
     let log_ends = wire.log_ends(TOPIC, PARTITIONS);
 
@@ -58,14 +59,15 @@ fn every_matched_episode_succeeds_exactly_once_through_five_kills() {
     let status = service.stop(Duration::from_secs(30));
     assert!(status.success(), "{status}\n{}", service.last_words());
 
-    let story = Story::read(&folder.path().join("ledger.redb"));
-    judge(&story, &target.requests());
+    let story = read(&folder.path().join("ledger.redb"));
+    let told = judge(&story, INCIDENTS / MATCH_EVERY, &target.requests());
+    println!("after {KILLS} kills: {told}");
     assert_eq!(wire.committed(GROUP, TOPIC, PARTITIONS), log_ends, "committed offsets are the log end");
 }
 
-fn incident(n: usize) -> (String, String) {
+/// An incident of its own, as key and value.
+pub(super) fn incident(n: usize, alert_type: &str) -> (String, String) {
     let now = produce::now_ms() / 1000;
-    let alert_type = if n.is_multiple_of(MATCH_EVERY) { "oozie" } else { "other" };
     let id = format!("incident-{n}");
     let json = format!(
         r#"{{"incident": {{"id": "{id}", "status": "critical", "active": true, "resolved": false,
@@ -78,41 +80,40 @@ fn incident(n: usize) -> (String, String) {
 }
 
 /// What the ledger says, by episode.
-struct Story(Vec<(Summary, Vec<Record>)>);
+pub(super) type Story = BTreeMap<String, Vec<Record>>;
 
-impl Story {
-    fn read(path: &Path) -> Self {
-        let Opened::Ledger(ledger) = Ledger::open(path, "the test").expect("the ledger") else {
-            panic!("somebody still holds the ledger");
-        };
-        let mut summaries = Vec::new();
-        let mut collect = |summary| {
-            summaries.push(summary);
-            ControlFlow::Continue(())
-        };
-        ledger.history(&Filter::default(), &mut collect).expect("the history");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let entries = |summary: Summary| {
-            let entries = runtime.block_on(ledger.entries(summary.key.clone())).expect("the entries");
-            (summary, entries)
-        };
-        Self(summaries.into_iter().map(entries).collect())
-    }
+fn read(path: &Path) -> Story {
+    let Opened::Ledger(ledger) = Ledger::open(path, "the test").expect("the ledger") else {
+        panic!("somebody still holds the ledger");
+    };
+    let mut summaries = Vec::new();
+    let mut collect = |summary| {
+        summaries.push(summary);
+        ControlFlow::Continue(())
+    };
+    ledger.history(&Filter::default(), &mut collect).expect("the history");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let entries = |summary: Summary| {
+        assert_eq!(summary.state.terminal(), Some(Terminal::Succeeded), "{}", summary.key);
+        let entries = runtime.block_on(ledger.entries(summary.key.clone())).expect("the entries");
+        (summary.key.to_string(), entries)
+    };
+    summaries.into_iter().map(entries).collect()
 }
 
-fn judge(story: &Story, calls: &[HttpRequest]) {
-    assert_eq!(story.0.len(), INCIDENTS / MATCH_EVERY, "one episode for each matched incident");
+/// Holds what the ledger says against what the target saw: every episode succeeded once, and what the target saw beside that
+/// is in doubt in the ledger. A line about it.
+pub(super) fn judge(story: &Story, episodes: usize, calls: &[HttpRequest]) -> String {
+    assert_eq!(story.len(), episodes, "one episode for each matched incident");
     let mut seen = attempts_seen(calls);
     let mut seen_twice = BTreeSet::new();
     let mut in_doubt = BTreeSet::new();
-    for (summary, entries) in &story.0 {
-        let key = summary.key.to_string();
-        assert_eq!(summary.state.terminal(), Some(Terminal::Succeeded), "{key}: {entries:?}");
+    for (key, entries) in story {
         let successes =
             entries.iter().filter(|record| matches!(record.entry, Entry::Outcome(Outcome::Succeeded { .. })));
         assert_eq!(successes.count(), 1, "{key}: {entries:?}");
 
-        let attempts = seen.remove(&key).unwrap_or_else(|| panic!("the target never saw {key}: {entries:?}"));
+        let attempts = seen.remove(key).unwrap_or_else(|| panic!("the target never saw {key}: {entries:?}"));
         let distinct: BTreeSet<u32> = attempts.iter().copied().collect();
         assert_eq!(distinct.len(), attempts.len(), "{key}: one attempt was sent twice: {attempts:?}");
         // Each attempt but the last was cut off by a kill, and nothing but a kill cuts one off: the ledger calls it
@@ -125,19 +126,19 @@ fn judge(story: &Story, calls: &[HttpRequest]) {
             seen_twice.insert(key.clone());
         }
         if !repeated.is_empty() {
-            in_doubt.insert(key);
+            in_doubt.insert(key.clone());
         }
     }
     assert!(seen.is_empty(), "the target saw episodes that the ledger does not know: {:?}", seen.keys());
     // The rest of these doubts are kills between ATTEMPT and the network: the target never saw those attempts.
     assert!(seen_twice.is_subset(&in_doubt), "seen twice, and no doubt in the ledger: {seen_twice:?} {in_doubt:?}");
-    println!(
-        "{} episodes, {} calls, {} in doubt after {KILLS} kills, {} of these seen twice",
-        story.0.len(),
+    format!(
+        "{} episodes, {} calls, {} in doubt, {} of these seen twice",
+        story.len(),
         calls.len(),
         in_doubt.len(),
         seen_twice.len()
-    );
+    )
 }
 
 /// The numbers of the attempts that the target saw, by episode.
