@@ -36,7 +36,8 @@ use crate::ledger::lock::{Acquired, FileLock};
 use crate::ledger::shared::Following;
 pub use crate::ledger::shared::topic::{Tail, Topic, TopicError, TopicRecord};
 pub use crate::ledger::shared::{Progress, SharedBy};
-use crate::ledger::store::Store;
+pub use crate::ledger::store::OpenDatabase;
+use crate::ledger::store::{Store, open_file};
 use crate::ledger::writer::{Command, Writer, WriterThread};
 
 /// How often a standby looks whether the other process has let go.
@@ -118,11 +119,17 @@ impl Ledger {
     ///
     /// `holder` describes this process to a standby (host name and process id, say).
     pub fn open(path: &Path, holder: &str) -> Result<Opened, OpenError> {
+        Self::open_through(path, holder, Box::new(open_file))
+    }
+
+    /// The same with the file opened by `open`, again after each write that failed: whoever wants to see what becomes of a
+    /// ledger on a disk that fails puts one in between.
+    pub fn open_through(path: &Path, holder: &str, open: OpenDatabase) -> Result<Opened, OpenError> {
         let lock = match FileLock::acquire(path, holder)? {
             Acquired::Held(lock) => lock,
             Acquired::Elsewhere { holder } => return Ok(Opened::Standby(Standby { path: path.to_path_buf(), holder })),
         };
-        let store = match Store::open(path) {
+        let store = match Store::open_with(path, open) {
             Ok(store) => Arc::new(store),
             Err(OpenError::AlreadyOpen { .. }) => {
                 return Ok(Opened::Standby(Standby { path: path.to_path_buf(), holder: String::new() }));

@@ -47,7 +47,7 @@ const EXPIRED_PER_COMMIT_MAX: usize = 512;
 pub(crate) use copy::Heard;
 
 /// How a database file is opened; tests put a failing disk in between.
-pub(crate) type OpenDatabase = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
+pub type OpenDatabase = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
 
 pub(crate) struct Store {
     path: PathBuf,
@@ -375,7 +375,7 @@ fn fault(error: impl Into<redb::Error>) -> Fault {
 }
 
 /// Opens an existing file and verifies every page: redb may panic later on a page that was altered outside.
-fn open_file(path: &Path) -> Result<Database, DatabaseError> {
+pub(crate) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).open(path)
 }

@@ -5,6 +5,7 @@ mod awx;
 mod bigpanda;
 mod books;
 mod checks;
+mod crashes;
 mod escalations;
 mod flow;
 mod guards;

@@ -102,8 +102,12 @@ pub(super) struct Script {
 #[derive(Clone, Default)]
 pub(super) struct Remote(Arc<Mutex<Asked>>);
 
+/// Is asked before and after (`true`) a commit is stored whether the one who commits still lives.
+pub(super) type Witness = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+
 #[derive(Default)]
 pub(super) struct Asked {
+    witness: Option<Witness>,
     pub(super) committed: BTreeMap<i32, i64>,
     pub(super) pauses: usize,
     pub(super) resumes: usize,
@@ -111,16 +115,20 @@ pub(super) struct Asked {
 }
 
 impl Remote {
+    /// One whose commits somebody watches.
+    pub(super) fn witnessed(witness: Witness) -> Self {
+        Self(Arc::new(Mutex::new(Asked { witness: Some(witness), ..Asked::default() })))
+    }
+
     pub(super) fn asked<T>(&self, look: impl FnOnce(&mut Asked) -> T) -> T {
         look(&mut self.0.lock().expect("no panic while holding it"))
     }
 }
 
 impl Script {
-    pub(super) fn new() -> (Self, mpsc::UnboundedSender<Said>, Remote) {
+    pub(super) fn new(control: Remote) -> (Self, mpsc::UnboundedSender<Said>) {
         let (say, said) = mpsc::unbounded_channel();
-        let control = Remote::default();
-        (Self { said, control: control.clone() }, say, control)
+        (Self { said, control }, say)
     }
 }
 
@@ -152,14 +160,16 @@ impl Control for Remote {
 
     async fn commit(&self, offsets: Vec<Commit<Owned>>) -> Result<(), CommitFailed> {
         self.asked(|asked| {
-            if asked.refuse_commits {
+            let lives = |stored| asked.witness.as_ref().is_none_or(|witness| witness(stored));
+            if asked.refuse_commits || !lives(false) {
                 return Err(CommitFailed("not now".to_owned()));
             }
             for commit in offsets {
                 let before = asked.committed.insert(commit.right.partition().partition, commit.next.get());
                 assert!(before.is_none_or(|before| before <= commit.next.get()), "a commit went back");
             }
-            Ok(())
+            let lives = asked.witness.as_ref().is_none_or(|witness| witness(true));
+            if lives { Ok(()) } else { Err(CommitFailed("nobody hears it".to_owned())) }
         })
     }
 }

@@ -117,10 +117,14 @@ impl World {
     }
 
     pub(super) async fn start(&self) -> Running {
-        let ledger = self.ledger().await;
+        self.start_on(self.ledger().await, Remote::default())
+    }
+
+    /// The same on a ledger that is open, with commits that go there.
+    pub(super) fn start_on(&self, ledger: Ledger, remote: Remote) -> Running {
         let domain = Arc::new(self.domain(ledger.clone()));
         let (status, rulebook) = (Arc::clone(&domain.status), Arc::clone(&domain.rulebook));
-        let (mut source, say, remote) = Script::new();
+        let (mut source, say) = Script::new(remote.clone());
         let stop = CancellationToken::new();
         let token = stop.clone();
         let task = tokio::spawn(async move { run(&mut source, domain, token).await });
