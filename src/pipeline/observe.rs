@@ -56,6 +56,17 @@ pub enum Occurrence<'a> {
         /// How long.
         took: Duration,
     },
+    /// Something long that an attempt had started at its target has ended, or is not waited for any longer.
+    JobEnded {
+        /// The episode.
+        key: &'a EpisodeKey,
+        /// Type of the action.
+        action_type: &'static str,
+        /// How.
+        how: Terminal,
+        /// From its start, also where an earlier process started it.
+        took: Duration,
+    },
     /// An episode ended.
     StepEnded {
         /// The episode.

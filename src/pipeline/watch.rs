@@ -11,6 +11,7 @@ use crate::ledger::{Entry, LedgerError, Outcome, Terminal};
 use crate::pipeline::feed::Right;
 use crate::pipeline::guard::{Interrupt, ours, pause, unless_stopped};
 use crate::pipeline::guards::Pass;
+use crate::pipeline::observe::Occurrence;
 use crate::pipeline::run::{ASKS_AGAIN_AFTER, Run, random};
 use crate::plan::Step;
 
@@ -39,6 +40,11 @@ impl<R: Right> Run<'_, R> {
         tracing::info!(episode = %step.episode, id, resumed, interval = ?watch.interval, "it runs at its target");
         let (outcome, how) = self.asked_to_the_end(step, id, (watch, since_ms, resumed), network).await?;
         drop(passed);
+        if !step.is_verification() {
+            let took = u64::try_from((self.domain.now_ms)().saturating_sub(since_ms)).unwrap_or_default();
+            let (action_type, took) = (step.definition.type_name, Duration::from_millis(took));
+            self.domain.observer.observe(&Occurrence::JobEnded { key: &step.key, action_type, how, took });
+        }
         self.end(step, outcome, how).await
     }
 

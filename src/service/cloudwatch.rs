@@ -8,7 +8,8 @@
 //! | `IncidentsSkipped` | records that led to nothing: no condition, already done, an older snapshot, shadow mode |
 //! | `IncidentProcessingDuration` | from the arrival of a record to its end |
 //! | `AlertProcessingDuration` | each attempt of an action of an alert |
-//! | `ScrewdriverJobSuccess`, `ScrewdriverJobFailure`, `ScrewdriverJobDuration` | actions of the types `screwdriver…`, and their attempts |
+//! | `ScrewdriverJobSuccess`, `ScrewdriverJobFailure` | actions of the types `screwdriver…`; one that could not be started has failed too |
+//! | `ScrewdriverJobDuration` | from the start of a job to its end, as far as polling sees it |
 //! | `OutageDetections` | `check_outage` that found something |
 //! | `OutageCacheHits` | always 0: nothing is cached here |
 //! | `ActionHistoryDuplicates` | incidents of which everything had been done before |
@@ -126,10 +127,12 @@ impl Observer for CloudWatch {
                 let unmatched = records.saturating_sub(matched).saturating_sub(malformed);
                 self.change(|minute| add(&mut minute.skipped, u64::try_from(unmatched).unwrap_or(u64::MAX)));
             }
-            Occurrence::Attempted { key, action_type, took, .. } => self.change(|minute| {
+            Occurrence::Attempted { key, took, .. } => self.change(|minute| {
                 if key.alert.is_some() {
                     measure(&mut minute.alerts, took);
                 }
+            }),
+            Occurrence::JobEnded { action_type, took, .. } => self.change(|minute| {
                 if is_job(action_type) {
                     measure(&mut minute.jobs, took);
                 }
@@ -183,5 +186,46 @@ impl<A: Observer, B: Observer> Observer for Both<A, B> {
     fn observe(&self, occurrence: &Occurrence<'_>) {
         self.0.observe(occurrence);
         self.1.observe(occurrence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::EpisodeKey;
+    use serde_json::{Value, json};
+
+    fn key() -> EpisodeKey {
+        "i/a/5/oozie/fix".parse().expect("a key")
+    }
+
+    fn taken(cloudwatch: &CloudWatch) -> Value {
+        let lines = cloudwatch.take(5);
+        assert_eq!(lines.len(), 1);
+        serde_json::from_str(&lines[0]).expect("JSON")
+    }
+
+    #[test]
+    fn jobs_of_screwdriver_are_counted_and_last_from_their_start_to_their_end() {
+        let cloudwatch = CloudWatch::new("n", "pod-0");
+        let key = key();
+        let ended = |action_type, how, seconds| {
+            let took = Duration::from_secs(seconds);
+            let attempt = Duration::from_millis(80);
+            let report = "started";
+            cloudwatch.observe(&Occurrence::Attempted { key: &key, action_type, report, took: attempt });
+            cloudwatch.observe(&Occurrence::JobEnded { key: &key, action_type, how, took });
+            cloudwatch.observe(&Occurrence::StepEnded { key: &key, action_type, how });
+        };
+        ended("screwdriver", Terminal::Succeeded, 600);
+        ended("screwdriver_batch", Terminal::Failed, 30);
+        ended("awx", Terminal::Succeeded, 7);
+        let line = taken(&cloudwatch);
+        assert_eq!((&line["ScrewdriverJobSuccess"], &line["ScrewdriverJobFailure"]), (&json!(1.0), &json!(1.0)));
+        assert_eq!(line["ScrewdriverJobDuration"], json!([600.0, 30.0]));
+        assert_eq!(line["AlertProcessingDuration"], json!([0.08, 0.08, 0.08]));
+        let line = taken(&cloudwatch);
+        assert_eq!(line["ScrewdriverJobSuccess"], json!(0.0), "a minute is told once");
+        assert!(line.get("ScrewdriverJobDuration").is_none());
     }
 }

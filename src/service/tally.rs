@@ -71,6 +71,10 @@ impl Observer for Tally {
             Occurrence::Waited { key, action_type, took } => {
                 self.took(&m::RATE_WAIT_SECONDS, &[&key.action, action_type], took);
             }
+            Occurrence::JobEnded { key, action_type, how, took } => {
+                self.add(&m::JOBS, &[&key.action, action_type, how.name()], 1);
+                self.took(&m::JOB_SECONDS, &[&key.action, action_type], took);
+            }
             Occurrence::StepEnded { key, action_type, how } => {
                 self.add(&m::ACTIONS, &[&key.condition, &key.action, action_type, how.name()], 1);
             }

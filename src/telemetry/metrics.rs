@@ -230,6 +230,8 @@ table! {
     ACTIONS = counter("kafka_consumer_actions_total", ["condition", "action", "type", "outcome"], "Episodes that ended, by how");
     ATTEMPTS = counter("kafka_consumer_attempts_total", ["action", "type", "report"], "Attempts, by what came of them");
     ATTEMPT_SECONDS = histogram("kafka_consumer_attempt_duration_seconds", ["action", "type"], "Duration of attempts");
+    JOBS = counter("kafka_consumer_jobs_total", ["action", "type", "outcome"], "Jobs at a target that ended, by how; of the types `screwdriver…` these are the predecessor's `ScrewdriverJobSuccess` and `ScrewdriverJobFailure`");
+    JOB_SECONDS = histogram("kafka_consumer_job_duration_seconds", ["action", "type"], "From the start of a job at a target to its end, as far as polling sees it; of the types `screwdriver…` the predecessor's `ScrewdriverJobDuration`");
     RATE_WAIT_SECONDS = histogram("kafka_consumer_rate_limit_wait_seconds", ["action", "type"], "Waits for the rate limit of the service that is asked, `Retry-After` included");
     COMMITS = counter("kafka_consumer_commits_total", ["result"], "Commits of a partition, by result");
     BACK_PRESSURE = counter("kafka_consumer_back_pressure_total", ["change"], "How often partitions were paused because too much waits, and resumed");

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_consumer::ledger::{Attempt, Entry, Intent, Origin, Started, Terminal};
-use kafka_consumer::pipeline::Feed;
+use kafka_consumer::pipeline::{Feed, Observer, Occurrence};
 use serde_json::json;
 
 use crate::engine::source::{Owned, Written};
@@ -357,4 +357,37 @@ async fn an_asynchronous_job_is_done_when_it_is_started() {
     let running = one(&world(&rules, &target)).await;
     assert_eq!(running.story(KEY).await, ["INTENT", "ATTEMPT 1", "OUTCOME unknown", "OUTCOME succeeded"]);
     assert_eq!(service.count(), 1);
+}
+
+/// How long each job lasted that ended, and how it ended.
+#[derive(Default)]
+struct Ended(Mutex<Vec<(Terminal, Duration)>>);
+
+impl Observer for Ended {
+    fn observe(&self, occurrence: &Occurrence<'_>) {
+        if let Occurrence::JobEnded { action_type: "screwdriver", how, took, .. } = *occurrence {
+            self.0.lock().expect("no panic while holding it").push((how, took));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_lasts_from_its_start_to_its_end_also_over_a_restart() {
+    let service = Service::default();
+    let target = service.target();
+    let mut world = world(RULES, &target);
+    let ended = Arc::new(Ended::default());
+    world.observer = ended.clone();
+    let records = [incident("a", "oozie", 5, 10)];
+    let (running, _right) = fed(&world, &records).await;
+    until("it is asked for", || !target.calls_of("GET /v4/events/100/builds").is_empty()).await;
+    let began = Instant::now();
+    running.kill().await;
+    until("a while has passed", || began.elapsed() > Duration::from_millis(300)).await;
+    service.ended.store(true, Ordering::SeqCst);
+    let (running, _right) = fed(&world, &records).await;
+    running.committed(0, 1).await;
+    let ended = ended.0.lock().expect("no panic while holding it").clone();
+    assert_eq!((ended.len(), ended[0].0), (1, Terminal::Succeeded));
+    assert!(ended[0].1 >= Duration::from_millis(300), "{ended:?}");
 }

@@ -12,7 +12,8 @@ use kafka_consumer::guard::Rules;
 use kafka_consumer::incident;
 use kafka_consumer::ledger::{Entry, EpisodeKey, Ledger, Record, State};
 use kafka_consumer::pipeline::{
-    Domain, Drained, Edition, Executor, Feed, Letters, Limits, PipelineError, Rulebook, Status, run, wall_clock_ms,
+    Domain, Drained, Edition, Executor, Feed, Letters, Limits, Observer, PipelineError, Rulebook, Status, run,
+    wall_clock_ms,
 };
 use kafka_consumer::secret::{Provider, SecretText, Secrets};
 use kafka_consumer::transport::{HttpClient, HttpSettings};
@@ -64,6 +65,8 @@ pub(super) struct World {
     pub(super) limits: Limits,
     /// Without a way out.
     pub(super) shadow: bool,
+    /// Who is told of what happens.
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 /// A running pipeline.
@@ -81,7 +84,7 @@ impl World {
     pub(super) fn new(rules: &str, target: &Target) -> Self {
         let limits = Limits { commit_interval: Duration::from_millis(10), ..Limits::default() };
         let dir = tempfile::tempdir().expect("a directory");
-        Self { dir, rules: rules.replace("TARGET", &target.url()), limits, shadow: false }
+        Self { dir, rules: rules.replace("TARGET", &target.url()), limits, shadow: false, observer: Arc::new(()) }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -170,7 +173,7 @@ impl World {
             kill_switch_file: Some(self.path("PAUSED")),
             limits: self.limits,
             incident_limits: incident::Limits::default(),
-            observer: Arc::new(()),
+            observer: Arc::clone(&self.observer),
             status: Arc::default(),
             left: kafka_consumer::pipeline::Left::default(),
             name: "test".to_owned(),
