@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::service::Options;
-use crate::service::tools::{self, Answer, Form, Look, Replay, Scope, Settle, Source};
+use crate::service::tools::{self, Answer, Form, Look, Replay, Scope, Settle, Source, Which};
 
 /// How a tool answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -105,12 +105,50 @@ Exit codes:
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
+    /// Make the guards forget what has tripped: charged budgets, open circuits, storm mode
+    #[command(after_help = RESET)]
+    Reset {
+        #[command(flatten)]
+        what: Forgotten,
+        /// Who says so
+        #[arg(long, value_name = "NAME")]
+        who: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
     /// Release the kill switch
     #[command(after_help = RESUME)]
     Resume {
         #[command(flatten)]
         what: Paused,
     },
+}
+
+/// All of it, unless a part is named.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Forgotten {
+    /// Only what was charged to budgets and fleets
+    #[arg(long)]
+    budgets: bool,
+    /// Only open circuits
+    #[arg(long)]
+    breakers: bool,
+    /// Only storm mode
+    #[arg(long)]
+    storm: bool,
+}
+
+impl From<Forgotten> for Which {
+    fn from(forgotten: Forgotten) -> Self {
+        match forgotten {
+            Forgotten { budgets: true, .. } => Self::Budgets,
+            Forgotten { breakers: true, .. } => Self::Breakers,
+            Forgotten { storm: true, .. } => Self::Storm,
+            Forgotten { .. } => Self::All,
+        }
+    }
 }
 
 /// Everything, unless a part is named.
@@ -143,6 +181,18 @@ Exit codes:
   0  paused
   1  the file cannot be written
   2  the command line or the configuration is wrong, or has no kill_switch_file";
+
+const RESET: &str = "\
+Who and why are kept in the ledger, and shown by /api/v1/guards and on the page. While the service has the ledger this asks it, with
+the token in http.admin_token_file. What is held because of a spent budget is released by `history settle KEY --retry`.
+
+Example:
+  kafka_consumer reset --breakers --who ann --why 'the hook is repaired' --config config.yaml
+
+Exit codes:
+  0  forgotten
+  1  the ledger cannot be read or written, or the service cannot be asked
+  2  the command line or the configuration is wrong";
 
 const RESUME: &str = "\
 Example:
@@ -423,6 +473,7 @@ fn answer(tool: Tool, options: &Options, out: &mut dyn std::io::Write) -> Answer
         Tool::DeadLetter(DeadLetter::Redrive { files, out: accepted, said }) => {
             tools::redrive(options, &files, accepted.as_deref(), said.form(), out)
         }
+        Tool::Reset { what, who, why } => tools::reset(options, what.into(), &who, &why, out),
         Tool::Pause { what, why } => tools::pause(options, &what.into(), why.as_deref(), out),
         Tool::Resume { what } => tools::resume(options, &what.into(), out),
     }

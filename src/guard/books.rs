@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::guard::kept::{self, BreakerNote, Kept, Note, SpentNote, StormNote, Unreadable};
-use crate::guard::{Breaker, Facts, Guard, Over, Refusal, Rules, Storm, Then, What};
+use crate::guard::{Breaker, Facts, Guard, Over, Refusal, Reset, Rules, Storm, Then, What, Which};
 
 const MINUTE_MS: i64 = 60_000;
 /// Charges older than any window are not read back.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(24 * 7);
+/// Words of persons that are kept.
+const RESETS_KEPT: usize = 50;
 /// How far the end of a storm that goes on may lie beyond what is on disk.
 const STORM_NOTED_EVERY_MS: i64 = 10_000;
 
@@ -55,6 +57,7 @@ pub struct Books {
     matches: VecDeque<i64>,
     storm: Option<StormNote>,
     storm_on_disk: Option<StormNote>,
+    resets: VecDeque<Reset>,
     /// Keys of notes that nothing needs any more.
     obsolete: Vec<String>,
     next: u64,
@@ -95,12 +98,14 @@ impl Books {
                 Kept::Breaker { service, note } => {
                     books.circuits.insert(service, Circuit::Open(note));
                 }
+                Kept::Reset(reset) => books.resets.push_back(reset),
                 Kept::Storm(note) => {
                     books.storm = Some(note);
                     books.storm_on_disk = Some(note);
                 }
             }
         }
+        books.resets.make_contiguous().sort_by_key(|reset| reset.at);
         charges.sort_by_key(|(number, note)| (note.at, *number));
         for (number, note) in charges {
             books.spend(note.owner, note.target, Spent { at_ms: note.at, number });
@@ -298,16 +303,42 @@ impl Books {
         change
     }
 
-    /// Forgets what a person has decided to forget: the charges of every budget, every open circuit, the storm.
-    pub fn reset(&mut self) -> Vec<Note> {
-        let spent = std::mem::take(&mut self.spent).into_values().flat_map(BTreeMap::into_values).flatten();
-        let mut notes: Vec<_> = spent.map(|spent| Note::remove(kept::spent_key(spent.number))).collect();
-        let circuits = std::mem::take(&mut self.circuits);
-        notes.extend(circuits.keys().map(|service| Note::remove(kept::breaker_key(service))));
-        (self.storm, self.storm_on_disk) = (None, None);
-        self.matches.clear();
-        notes.push(Note::remove(kept::STORM.to_owned()));
-        notes
+    /// Forgets what a person has decided to forget, and keeps that it was so.
+    pub fn reset(&mut self, reset: &Reset) -> Change {
+        let mut change = Change::default();
+        let mut forgot = Vec::new();
+        if reset.which.covers(Which::Budgets) {
+            let spent = std::mem::take(&mut self.spent).into_values().flat_map(BTreeMap::into_values).flatten();
+            change.notes.extend(spent.map(|spent| Note::remove(kept::spent_key(spent.number))));
+            forgot.push(format!("{} charges", change.notes.len()));
+        }
+        if reset.which.covers(Which::Breakers) {
+            let circuits = std::mem::take(&mut self.circuits);
+            let open = circuits.iter().filter(|(_, circuit)| !matches!(circuit, Circuit::Closed { .. }));
+            let open: Vec<_> = open.map(|(service, _)| service.as_str()).collect();
+            forgot.push(format!("{} open circuits ({})", open.len(), open.join(", ")));
+            change.notes.extend(circuits.keys().map(|service| Note::remove(kept::breaker_key(service))));
+        }
+        if reset.which.covers(Which::Storm) {
+            forgot.push(if self.storm.is_some() { "a storm" } else { "no storm" }.to_owned());
+            (self.storm, self.storm_on_disk) = (None, None);
+            self.matches.clear();
+            change.notes.push(Note::remove(kept::STORM.to_owned()));
+        }
+        change.notes.push(Note::put(kept::reset_key(reset), reset));
+        self.resets.push_back(reset.clone());
+        while self.resets.len() > RESETS_KEPT {
+            let oldest = self.resets.pop_front();
+            change.notes.extend(oldest.map(|reset| Note::remove(kept::reset_key(&reset))));
+        }
+        let Reset { which, who, why, .. } = reset;
+        change.news.push(format!("{who} reset {}: {why}; forgotten: {}", which.name(), forgot.join(", ")));
+        change
+    }
+
+    /// What persons made the guards forget, the oldest first.
+    pub fn resets(&self) -> impl Iterator<Item = &Reset> {
+        self.resets.iter()
     }
 
     /// What is tripped at this moment apart from budgets, each in a line.

@@ -5,11 +5,14 @@
 //! | `spent/NUMBER` | one charge: owner, target, when |
 //! | `breaker/SERVICE` | a circuit that is open: until when, after how many failures |
 //! | `storm` | storm mode: until when |
+//! | `reset/TIME` | what a person made the guards forget: who, why |
 //!
 //! Charges are only ever added and removed, never rewritten, so that the order in which concurrent appends reach the disk
 //! does not matter.
 
 use serde::{Deserialize, Serialize};
+
+use crate::guard::reset::Reset;
 
 /// A note to write, or to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +56,17 @@ pub(super) enum Kept {
     Spent { number: u64, note: SpentNote },
     Breaker { service: String, note: BreakerNote },
     Storm(StormNote),
+    Reset(Reset),
 }
 
 pub(super) const STORM: &str = "storm";
+
+const RESET: &str = "reset/";
+
+/// In the order of their times.
+pub(super) fn reset_key(reset: &Reset) -> String {
+    format!("{RESET}{:020}", reset.at)
+}
 
 pub(super) fn spent_key(number: u64) -> String {
     format!("spent/{number}")
@@ -85,6 +96,9 @@ pub(super) fn read(key: &str, value: &str) -> Result<Kept, Unreadable> {
     }
     if let Some(service) = key.strip_prefix("breaker/") {
         return Ok(Kept::Breaker { service: service.to_owned(), note: serde_json::from_str(value).map_err(json)? });
+    }
+    if key.starts_with(RESET) {
+        return Ok(Kept::Reset(serde_json::from_str(value).map_err(json)?));
     }
     let number = key.strip_prefix("spent/").and_then(|number| number.parse().ok());
     let number = number.ok_or_else(|| wrong("its key is not one of this program".to_owned()))?;

@@ -22,6 +22,7 @@ mod books;
 mod kept;
 mod rate;
 mod reading;
+mod reset;
 mod rules;
 pub mod switch;
 
@@ -32,6 +33,7 @@ pub use crate::guard::books::{Books, Change, Charge, Cleared};
 pub use crate::guard::kept::{Note, Unreadable};
 pub use crate::guard::rate::{RateLimit, RateLimits, Rates};
 pub use crate::guard::reading::{Reading, Snapshot};
+pub use crate::guard::reset::{Reset, Which};
 pub use crate::guard::rules::{Breaker, Count, Freshness, Over, Own, Rules, Storm, What};
 pub use crate::guard::switch::Engaged;
 
@@ -57,6 +59,32 @@ pub enum Guard {
 }
 
 impl Guard {
+    /// Every one, in the order in which they are asked.
+    pub const ALL: [Self; 8] = [
+        Self::KillSwitch,
+        Self::EventAge,
+        Self::Freshness,
+        Self::Budget,
+        Self::ConcurrentTargets,
+        Self::Storm,
+        Self::Breaker,
+        Self::RateLimit,
+    ];
+
+    /// The keys of the configuration that switch it on.
+    pub const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::KillSwitch => &["kill_switch_file"],
+            Self::EventAge => &["max_event_age"],
+            Self::Freshness => &["freshness"],
+            Self::Budget => &["budget", "fleet"],
+            Self::ConcurrentTargets => &["concurrent_targets"],
+            Self::Storm => &["storm"],
+            Self::Breaker => &["breaker"],
+            Self::RateLimit => &["rate_limit"],
+        }
+    }
+
     /// The name, in the ledger, metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {

@@ -220,13 +220,24 @@ fn guards_are_asked_in_their_order() {
 }
 
 #[test]
-fn a_reset_forgets_everything_here_and_on_disk() {
-    let rules = Rules::default();
+fn a_reset_forgets_what_it_is_about_here_and_on_disk_and_is_kept_itself() {
+    let breaker = Breaker { failures: 1, within: MINUTE, open_for: MINUTE };
+    let rules = Rules { breaker: Some(breaker), ..Rules::default() };
     let one = facts(vec![budget("b", "h1", 1)]);
     let (mut books, mut disk) = (Books::default(), Vec::new());
-    disk.extend(books.enter(&one, &rules, 0).1);
-    assert!(stopped(&one, &rules, &books, 1).is_some());
-    disk.extend(books.reset());
-    assert_eq!(stopped(&one, &rules, &books, 1), None);
-    assert_eq!(stopped(&one, &rules, &reread(&disk, 1), 1), None);
+    let (mut cleared, notes) = books.enter(&one, &rules, 0);
+    disk.extend(notes);
+    disk.extend(books.report(&mut cleared, false, &rules, 0).notes);
+    let stops = |books: &Books| stopped(&one, &rules, books, 1).map(|(guard, ..)| guard);
+    assert_eq!(stops(&books), Some(Guard::Budget));
+    let reset = |which| Reset::new(which, "ann", "the disk\nis fixed", 7).expect("who and why");
+    let change = books.reset(&reset(Which::Budgets));
+    assert_eq!(change.news, ["ann reset budgets: the disk is fixed; forgotten: 1 charges"]);
+    disk.extend(change.notes);
+    assert_eq!((stops(&books), stops(&reread(&disk, 1))), (Some(Guard::Breaker), Some(Guard::Breaker)));
+    disk.extend(books.reset(&reset(Which::All)).notes);
+    assert_eq!((stops(&books), stops(&reread(&disk, 1))), (None, None));
+    let kept: Vec<_> = reread(&disk, 1).resets().map(|reset| (reset.which, reset.who.clone())).collect();
+    assert_eq!(kept, [(Which::All, "ann".to_owned())], "of one moment the last word");
+    assert!(Reset::new(Which::All, " ", "x", 1).is_err());
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/`: what the page shows, for programs; and pause, resume and settle, for whoever holds the token.
+//! `/api/v1/`: what the page shows, for programs; and pause, resume, reset and settle, for whoever holds the token.
 //!
 //! Reading needs nothing. Changing needs `Authorization: Bearer TOKEN`, where the token is what a file holds at the moment;
 //! without such a file these do not exist. Questions that read the disk are answered off the runtime, one at a time.
@@ -82,6 +82,15 @@ pub enum Change {
     },
     /// It starts again.
     Resume,
+    /// The guards forget what has tripped.
+    Reset {
+        /// `all`, `budgets`, `breakers` or `storm`.
+        what: String,
+        /// Who says so.
+        who: String,
+        /// Why.
+        why: String,
+    },
     /// What a person knows of an episode that waits for one.
     Settle {
         /// Its key.
@@ -127,6 +136,13 @@ struct Word {
 }
 
 #[derive(Deserialize)]
+struct Forget {
+    what: Option<String>,
+    who: String,
+    why: String,
+}
+
+#[derive(Deserialize)]
 struct Because {
     reason: Option<String>,
 }
@@ -147,6 +163,7 @@ pub(super) fn router(surface: Arc<dyn Surface>) -> Router {
         .route("/api/v1/episode", get(episode))
         .route("/api/v1/settle", post(settle))
         .route("/api/v1/pause", post(pause))
+        .route("/api/v1/reset", post(reset))
         .route("/api/v1/resume", post(resume))
         .with_state(shared)
 }
@@ -188,6 +205,11 @@ async fn pause(State(shared): State<Shared>, headers: HeaderMap, Query(because):
 async fn settle(State(shared): State<Shared>, headers: HeaderMap, Query(word): Query<Word>) -> Response {
     let Word { key, how, who, why } = word;
     change(shared, &headers, Change::Settle { key, how, who, why }).await
+}
+
+async fn reset(State(shared): State<Shared>, headers: HeaderMap, Query(forget): Query<Forget>) -> Response {
+    let Forget { what, who, why } = forget;
+    change(shared, &headers, Change::Reset { what: what.unwrap_or_else(|| "all".to_owned()), who, why }).await
 }
 
 async fn resume(State(shared): State<Shared>, headers: HeaderMap) -> Response {

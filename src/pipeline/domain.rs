@@ -8,6 +8,7 @@ use crate::action::Network;
 use crate::condition::{Condition, Mode};
 use crate::incident;
 use crate::ledger::Ledger;
+use crate::pipeline::desk::Desk;
 use crate::pipeline::left::Left;
 use crate::pipeline::letters::Letters;
 use crate::pipeline::observe::{Observer, Status};
@@ -35,6 +36,8 @@ pub struct Domain {
     pub status: Arc<Status>,
     /// Incidents with something left open.
     pub left: Left,
+    /// Where a person makes the guards forget.
+    pub desk: Desk,
     /// This process, as the ledger names it.
     pub name: String,
     /// The wall clock, milliseconds since the epoch.

@@ -10,18 +10,17 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::action::{Network, read_again};
-use crate::condition::Memory;
 use crate::guard::switch::Scope;
 use crate::guard::{
-    Books, Change, Charge, Cleared, Engaged, Facts, Freshness, Guard, Own, Rates, Reading, Refusal, Rules, Then,
+    Books, Change, Charge, Cleared, Engaged, Facts, Freshness, Guard, Own, Rates, Reading, Refusal, Reset, Rules, Then,
 };
 use crate::guard::{check, check_event};
 use crate::ledger::{Note, Outcome, Terminal};
 use crate::pipeline::PipelineError;
+use crate::pipeline::desk::{guard_books, reset_at_rest};
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
 use crate::pipeline::guard::{Interrupt, LOOKS_EVERY, pass, pause, switched_on, unless_stopped};
-use crate::pipeline::imported;
 use crate::pipeline::observe::Occurrence;
 use crate::pipeline::rulebook::Edition;
 use crate::pipeline::run::Run;
@@ -63,11 +62,8 @@ impl Guards {
     pub(crate) async fn load(domain: &Domain) -> Result<Arc<Self>, PipelineError> {
         let broken = |error: &dyn std::fmt::Display| PipelineError::Broken(error.to_string());
         let notes = domain.ledger.notes().await.map_err(|error| broken(&error))?;
-        // Others keep notes there too.
-        let notes = notes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let notes = notes.filter(|(key, _)| !Memory::owns(key) && !key.starts_with(imported::PREFIX));
         let now_ms = (domain.now_ms)();
-        let books = Books::load(notes, now_ms).map_err(|error| broken(&error))?;
+        let books = guard_books(&notes, now_ms).map_err(|error| broken(&error))?;
         for tripped in books.tripped(now_ms) {
             tracing::error!(tripped, "a guard was tripped before the start and still is");
         }
@@ -104,6 +100,7 @@ impl Guards {
         let mut tripped = books.tripped(now_ms);
         tripped.extend(self.rates().left_alone(Instant::now().into_std()));
         domain.status.trip(tripped);
+        domain.status.reset(books.resets().cloned().collect());
         domain.status.spend(shown::budgets(domain, |owner, what| books.used(owner, what, now_ms)));
     }
 
@@ -113,6 +110,11 @@ impl Guards {
 
     fn rates(&self) -> MutexGuard<'_, Rates> {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what a person says; what is to be written about it, and what was forgotten.
+    pub(crate) fn reset(&self, reset: &Reset) -> (Vec<Note>, String) {
+        reset_at_rest(&mut self.books(), reset)
     }
 
     /// A service asks to be left alone. Gives for how long it will be.
@@ -157,7 +159,7 @@ fn told(change: Change) -> Vec<Note> {
     change.notes.into_iter().map(ledger_note).collect()
 }
 
-fn ledger_note(note: crate::guard::Note) -> Note {
+pub(crate) fn ledger_note(note: crate::guard::Note) -> Note {
     Note { key: note.key, value: note.value }
 }
 

@@ -10,6 +10,7 @@ mod attempt;
 mod busy;
 mod decide;
 mod deciders;
+mod desk;
 mod domain;
 mod feed;
 mod guard;
@@ -41,6 +42,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Health;
+pub use crate::pipeline::desk::{Desk, guard_books, reset_at_rest};
 pub use crate::pipeline::domain::{Domain, Executor, Limits, wall_clock_ms};
 pub use crate::pipeline::feed::{Batch, Commit, CommitFailed, Control, Feed, NotOurs, Right, Source, SourceError};
 use crate::pipeline::guards::Guards;
@@ -91,6 +93,7 @@ pub async fn run<S: Source>(
 ) -> Result<Drained, PipelineError> {
     let left = unfinished(&domain).await?;
     let guards = Guards::load(&domain).await?;
+    domain.desk.open(&guards);
     let imported = Imported::load(&domain).await?;
     let lookback = Lookback::load(&domain).await?;
     let limits = domain.limits;

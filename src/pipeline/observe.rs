@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kafka_proto::id::{Offset, TopicPartition};
 
+use crate::guard::Reset;
 use crate::ledger::{EpisodeKey, Terminal};
 use crate::pipeline::shown::Budget;
 
@@ -159,6 +160,7 @@ pub struct Status {
     halts: Mutex<Vec<(Halt, String)>>,
     tripped: Mutex<Vec<String>>,
     budgets: Mutex<Vec<Budget>>,
+    resets: Mutex<Vec<Reset>>,
 }
 
 /// What keeps actions from starting.
@@ -211,6 +213,15 @@ impl Status {
     /// Every budget of the rules with what is used of it.
     pub fn budgets(&self) -> Vec<Budget> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What persons made the guards forget, the oldest first.
+    pub fn resets(&self) -> Vec<Reset> {
+        self.resets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn reset(&self, resets: Vec<Reset>) {
+        *self.resets.lock().unwrap_or_else(PoisonError::into_inner) = resets;
     }
 
     pub(crate) fn spend(&self, budgets: Vec<Budget>) {

@@ -15,6 +15,8 @@ use crate::pipeline::wall_clock_ms;
 
 use super::page::ROWS_MAX;
 use super::settlement::{Meanwhile, Settle, settlement};
+use crate::guard::{Reset, Which};
+
 use super::surface::Running;
 
 /// Episodes of one page for programs that read them all.
@@ -167,6 +169,14 @@ pub(super) fn settle(running: &Running, text: &str, how: &str, who: &str, why: &
         running.left.add(incident);
     }
     Ok(())
+}
+
+/// Makes the guards forget what a person says.
+pub(super) fn reset(running: &Running, what: &str, who: &str, why: &str) -> Result<(), Trouble> {
+    let which = Which::named(what)
+        .ok_or_else(|| Trouble::Wrong(format!("`{what}` is none of all, budgets, breakers and storm")))?;
+    let reset = Reset::new(which, who, why, wall_clock_ms()).map_err(Trouble::Wrong)?;
+    Handle::current().block_on(running.desk.reset(&running.ledger, &reset)).map(drop).map_err(Trouble::NotNow)
 }
 
 fn key(text: &str) -> Result<EpisodeKey, Trouble> {

@@ -59,6 +59,8 @@ pub(super) struct Running {
     pub(super) pipeline: Arc<pipeline::Status>,
     /// Incidents with something left open.
     pub(super) left: pipeline::Left,
+    /// Where the guards are made to forget.
+    pub(super) desk: pipeline::Desk,
     pub(super) tally: Arc<Tally>,
     /// The last look into the ledger.
     pub(super) view: page::Cache,
@@ -218,6 +220,10 @@ impl Surface for Face {
         match change {
             Change::Pause { reason } => self.switch(Some(reason))?,
             Change::Resume => self.switch(None)?,
+            Change::Reset { what, who, why } => {
+                let running = self.running.get().ok_or_else(|| Trouble::NotNow("not yet: nothing runs".to_owned()))?;
+                answers::reset(running, what, who, why).map_err(clean_trouble)?;
+            }
             Change::Settle { key, how, who, why } => {
                 let running = self.running.get().ok_or_else(|| Trouble::NotNow("not yet: nothing runs".to_owned()))?;
                 answers::settle(running, key, how, who, why).map_err(clean_trouble)?;

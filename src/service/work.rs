@@ -88,6 +88,7 @@ impl Work {
             observer,
             status: Arc::new(pipeline::Status::default()),
             left: pipeline::Left::default(),
+            desk: pipeline::Desk::default(),
             name,
             now_ms: wall_clock_ms,
         };
@@ -109,6 +110,7 @@ impl Work {
             ledger: self.domain.ledger.clone(),
             pipeline: Arc::clone(&self.domain.status),
             left: self.domain.left.clone(),
+            desk: self.domain.desk.clone(),
             tally: Arc::clone(&self.tally),
             view: super::page::Cache::default(),
         }

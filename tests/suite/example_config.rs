@@ -1,8 +1,11 @@
 //! The shipped example is a configuration that works.
 
-use kafka_consumer::action::{Definitions, Scope, Surroundings};
+use std::collections::BTreeSet;
+
+use kafka_consumer::action::{Definitions, Scope, Surroundings, type_names};
 use kafka_consumer::condition::Conditions;
 use kafka_consumer::config::{Config, Overrides, Settings};
+use kafka_consumer::guard::Guard;
 use kafka_consumer::incident::Incident;
 use kafka_consumer::yaml::{self, Mistakes};
 
@@ -34,4 +37,31 @@ fn the_example_loads_without_a_mistake_or_a_warning() {
     let incident = Incident::parse(record).expect("incident");
     let found = conditions.decide(&incident, 1500).matched.expect("match");
     assert_eq!((found.condition.name.as_str(), found.supported_alerts.as_slice()), ("oozie_failures", &[0][..]));
+}
+
+/// Every key of the document, and every value of `type`.
+fn words(node: &yaml::Node, keys: &mut BTreeSet<String>, types: &mut BTreeSet<String>) {
+    for item in node.as_list().unwrap_or_default() {
+        words(item, keys, types);
+    }
+    for entry in node.as_map().unwrap_or_default() {
+        keys.insert(entry.key.clone());
+        if entry.key == "type" {
+            types.extend(entry.value.text().map(str::to_owned));
+        }
+        words(&entry.value, keys, types);
+    }
+}
+
+#[test]
+fn the_example_has_every_type_of_action_and_every_guard() {
+    let document = yaml::parse(EXAMPLE, &Mistakes::default()).expect("YAML");
+    let (mut keys, mut types) = (BTreeSet::new(), BTreeSet::new());
+    words(&document, &mut keys, &mut types);
+    let missing: Vec<_> = type_names().filter(|name| !types.contains(*name)).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "types without an example");
+    assert_eq!(type_names().count(), 20);
+    let guards = Guard::ALL.into_iter().flat_map(Guard::keys);
+    let missing: Vec<_> = guards.filter(|key| !keys.contains(**key)).collect();
+    assert_eq!(missing, Vec::<&&str>::new(), "guards without an example");
 }

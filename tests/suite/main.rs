@@ -26,6 +26,7 @@ mod secrets;
 mod service_history;
 mod service_life;
 mod service_reload;
+mod service_reset;
 mod sight;
 mod verifiable;
 mod world;

@@ -62,6 +62,10 @@ pub(super) fn section(running: &Running, switches: &[Switch]) -> Section {
     if tripped.is_empty() {
         facts.push(Fact { name: "Circuits and storm mode", value: Cell::toned("none open", Tone::Good) });
     }
+    facts.extend(running.pipeline.resets().last().map(|reset| {
+        let text = format!("{} by {}: {}", reset.which.name(), reset.who, reset.why);
+        Fact { name: "Last reset", value: text.into() }
+    }));
     facts.extend(running.pipeline.halted().map(|why| Fact { name: "Nothing starts", value: why.into() }));
     let table = Table {
         caption: Some("Of each budget the target that has used most of it.".to_owned()),
@@ -97,6 +101,7 @@ pub(in crate::service) fn answer(running: &Running, switches: &[Switch]) -> Valu
         "kill_switches": switches.iter().map(|on| json!({"stops": on.stops, "reason": on.reason})).collect::<Vec<_>>(),
         "tripped": running.pipeline.tripped(),
         "nothing_starts": running.pipeline.halted(),
+        "resets": running.pipeline.resets(),
         "budgets": running.pipeline.budgets().iter().map(budget).collect::<Vec<_>>(),
     })
 }

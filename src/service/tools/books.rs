@@ -6,8 +6,9 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::config::{Backend, Config};
+use crate::guard::Reset;
 use crate::ledger::{Entry, EpisodeKey, Filter, Ledger, Note, Opened, Record, Summary};
-use crate::pipeline::wall_clock_ms;
+use crate::pipeline::{guard_books, reset_at_rest, wall_clock_ms};
 
 use super::super::life::host_name;
 use super::super::settlement::{Meanwhile, Settle, settlement};
@@ -89,6 +90,24 @@ impl Books {
                     ("why", why.to_owned()),
                 ];
                 asked.post("/api/v1/settle", &parameters).map(drop)
+            }
+        }
+    }
+
+    /// Makes the guards forget; says what they forgot.
+    pub(super) fn reset(&self, reset: &Reset) -> Result<String, Refused> {
+        match self {
+            Self::File(held) => {
+                let notes = held.notes()?;
+                let mut books = guard_books(&notes, reset.at).map_err(cannot)?;
+                let (notes, forgotten) = reset_at_rest(&mut books, reset);
+                held.note(notes).map(|()| forgotten)
+            }
+            Self::Service(asked) => {
+                let parameters =
+                    [("what", reset.which.name().to_owned()), ("who", reset.who.clone()), ("why", reset.why.clone())];
+                asked.post("/api/v1/reset", &parameters)?;
+                Ok(format!("{} reset {}: {}", reset.who, reset.which.name(), reset.why))
             }
         }
     }

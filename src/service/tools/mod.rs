@@ -12,6 +12,7 @@ mod import;
 mod letters;
 mod pause;
 mod replay;
+mod reset;
 mod rule_test;
 
 use std::fmt::Display;
@@ -28,9 +29,11 @@ pub use import::import;
 pub use letters::{letter, letters, redrive};
 pub use pause::{pause, resume};
 pub use replay::{Replay, Source, replay};
+pub use reset::reset;
 pub use rule_test::test;
 
 pub use super::settlement::Settle;
+pub use crate::guard::Which;
 pub use crate::guard::switch::Scope;
 
 use super::load::{Loaded, load};

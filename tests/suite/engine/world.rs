@@ -176,6 +176,7 @@ impl World {
             observer: Arc::clone(&self.observer),
             status: Arc::default(),
             left: kafka_consumer::pipeline::Left::default(),
+            desk: kafka_consumer::pipeline::Desk::default(),
             name: "test".to_owned(),
             now_ms: wall_clock_ms,
         }
