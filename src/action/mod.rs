@@ -43,6 +43,7 @@ pub use crate::action::definition::{
 };
 pub use crate::action::fresh::read_again;
 pub use crate::action::network::{Network, SecretsUnavailable};
+pub use crate::action::verify::is_over;
 use crate::secret::Secret;
 use crate::template::{Context, RenderError};
 use crate::yaml::Reader;

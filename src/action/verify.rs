@@ -41,7 +41,7 @@ impl Verification {
 
 /// Whether a snapshot says that the alert, or where there is none the incident, is over. An alert that is not in it is not
 /// known to be.
-fn is_over(incident: &Incident<'_>, alert: Option<&str>) -> bool {
+pub fn is_over(incident: &Incident<'_>, alert: Option<&str>) -> bool {
     let over = incident.is_active() == Some(false) || incident.is_resolved() == Some(true);
     let is = |id: &str| incident.alerts.iter().find(|alert| alert.id.as_deref() == Some(id));
     over || alert.and_then(is).is_some_and(|alert| alert.is_active() == Some(false))

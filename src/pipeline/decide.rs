@@ -94,6 +94,7 @@ fn judge<R: Right>(
         Ok(incident) => incident,
         Err(error) => return Some(Open::Malformed(letter(record, right, &error))),
     };
+    shared.cleared.seen(&incident);
     let decision = shared.lookback.decide(&rules.conditions, &incident, now, notes);
     let Decision { matched, undecided, seen: _ } = decision;
     if matched.is_none() {

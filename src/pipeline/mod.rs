@@ -8,6 +8,7 @@
 
 mod attempt;
 mod busy;
+mod cleared;
 mod decide;
 mod deciders;
 mod desk;

@@ -22,6 +22,7 @@ use crate::ledger::{
     Entry, EpisodeKey, HoldError, Intent, LedgerError, Note, Origin, Outcome, Record, State, Terminal,
 };
 use crate::pipeline::busy::Busy;
+use crate::pipeline::cleared::Cleared;
 use crate::pipeline::domain::Domain;
 use crate::pipeline::feed::Right;
 use crate::pipeline::guard::{Interrupt, Passed, pass, pause, unless_stopped};
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) guards: Arc<Guards>,
     pub(crate) imported: Imported,
     pub(crate) lookback: Lookback,
+    pub(crate) cleared: Cleared,
 }
 
 impl Shared {
@@ -187,6 +189,10 @@ impl<R: Right> Run<'_, R> {
         let mut standings: Vec<_> = states.iter().map(standing).collect();
         let known = standings.clone();
         let mut running = FuturesUnordered::new();
+        // From here on, because an alert may clear before anybody looks.
+        let verified = plan.steps.iter().filter(|step| step.is_verification()).map(|step| step.context(1));
+        let heard = verified.map(|context| self.shared.cleared.wait(context.incident(), context.alert_id()));
+        let _heard: Vec<_> = heard.collect();
         loop {
             let (index, how) = match next(plan, &standings) {
                 Next::Run(index) => {

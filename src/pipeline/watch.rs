@@ -59,9 +59,23 @@ impl<R: Right> Run<'_, R> {
         let action = &step.definition.action;
         let context = step.context(1);
         let task = Task { context: &context, episode: &step.episode, timeout: step.definition.policy.timeout };
+        let wait_for = || self.shared.cleared.wait(context.incident(), context.alert_id());
+        let mut waiting = step.is_verification().then(wait_for);
         let mut wait = if resumed { Duration::ZERO } else { spread(watch.interval) };
         loop {
-            pause(wait.min(left(watch.timeout, since_ms, (self.domain.now_ms)())), &self.job.stop).await?;
+            let rest = wait.min(left(watch.timeout, since_ms, (self.domain.now_ms)()));
+            if let Some(waiting) = &mut waiting {
+                tokio::select! {
+                    biased;
+                    () = waiting.over() => {
+                        let detail = "a later snapshot says that it is over".to_owned();
+                        return Ok((Outcome::Succeeded { detail }, Terminal::Succeeded));
+                    }
+                    paused = pause(rest, &self.job.stop) => paused?,
+                }
+            } else {
+                pause(rest, &self.job.stop).await?;
+            }
             ours(&self.job.right, &self.job.stop)?;
             self.wait_for_turn(step, self.until_turn(step)).await?;
             unless_stopped(&self.job.stop, action.admitted(network)).await?;

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use crate::dead_letter::DeadLetter;
 use crate::pipeline::PipelineError;
+use crate::pipeline::cleared::Cleared;
 use crate::pipeline::decide::{Candidate, Decided, Open};
 use crate::pipeline::deciders::Deciders;
 use crate::pipeline::domain::Domain;
@@ -104,6 +105,7 @@ impl<S: Source> Work<S> {
             guards,
             imported,
             lookback,
+            cleared: Cleared::default(),
         });
         let (tell, hear) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();

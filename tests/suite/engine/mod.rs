@@ -17,4 +17,5 @@ mod screwdriver;
 mod slack;
 mod source;
 mod unknown;
+mod verify;
 mod world;
