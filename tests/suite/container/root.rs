@@ -21,6 +21,8 @@ mount --bind "$root" "$root"
 for place in var/run/kafka_consumer app/logs tmp data/automation_consumer app/config var/run/athenz; do
   mount --bind "$outside/$place" "$root/$place"
 done
+mount --bind "$outside/etc/resolv.conf" "$root/etc/resolv.conf"
+mount -o remount,bind,ro "$root/etc/resolv.conf"
 mount -o remount,bind,ro "$root/app/config"
 mount -o remount,bind,ro "$root/var/run/athenz"
 mount -t proc proc "$root/proc"
@@ -70,6 +72,10 @@ impl Image {
         for place in WRITABLE.iter().chain(&MOUNTED) {
             std::fs::create_dir_all(outside.join(place)).expect("a folder");
         }
+        for side in [&root, &outside] {
+            std::fs::create_dir_all(side.join("etc")).expect("a folder");
+            std::fs::write(side.join("etc/resolv.conf"), "").expect("a mount point");
+        }
         for place in WRITABLE {
             std::os::unix::fs::chown(outside.join(place), Some(1000), Some(1000)).expect("given to the user");
         }
@@ -83,6 +89,19 @@ impl Image {
     /// A file that is mounted, by its path in the image.
     pub(super) fn put(&self, path: &str, text: &str) {
         std::fs::write(self.outside.join(path.trim_start_matches('/')), text).expect("written");
+    }
+
+    /// The same by a rename.
+    pub(super) fn replace(&self, path: &str, text: &str) {
+        let draft = format!("{path}.new");
+        self.put(&draft, text);
+        let at = |path: &str| self.outside.join(path.trim_start_matches('/'));
+        std::fs::rename(at(&draft), at(path)).expect("renamed");
+    }
+
+    /// What was written to a file of a writable mount.
+    pub(super) fn written(&self, path: &str) -> String {
+        std::fs::read_to_string(self.outside.join(path.trim_start_matches('/'))).expect("a file")
     }
 
     pub(super) fn setting(&self, name: &str) -> &Value {
@@ -144,11 +163,17 @@ impl Container<'_> {
 
     /// Runs one of its programs inside, as `kubectl exec` does.
     pub(super) fn exec(&self, program: &str) -> Output {
+        self.exec_with(program, &[])
+    }
+
+    /// The same with arguments.
+    pub(super) fn exec_with(&self, program: &str, arguments: &[&str]) -> Output {
         Command::new("nsenter")
             .args(["-t", &self.first_process().to_string(), "-m", "-p", "env", "-i", "/usr/sbin/chroot"])
             .arg(format!("--userspec={}", self.image.user()))
             .arg(&self.image.root)
             .arg(program)
+            .args(arguments)
             .output()
             .expect("nsenter")
     }

@@ -93,7 +93,18 @@ pub struct DnsServer {
 impl DnsServer {
     /// Starts a server with an empty zone on a free port of 127.0.0.1, the same for UDP and TCP.
     pub fn start() -> Self {
-        let (udp, tcp) = sockets();
+        Self::on(sockets())
+    }
+
+    /// The same at a loopback address of its own, such as one with port 53, for whoever cannot be told a port.
+    pub fn start_at(address: SocketAddr) -> std::io::Result<Self> {
+        let (udp, tcp) = (UdpSocket::bind(address)?, TcpListener::bind(address)?);
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        Ok(Self::on((udp, tcp)))
+    }
+
+    fn on((udp, tcp): (UdpSocket, TcpListener)) -> Self {
         let address = udp.local_addr().expect("a bound socket");
         let zone = Arc::new(Mutex::new(Zone { ttl_s: 1, ..Zone::default() }));
         let background = Background::start("dns double");
