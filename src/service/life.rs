@@ -136,7 +136,8 @@ async fn under_way(
         why = stop.asked() => return not_begun(health, why),
     };
     let work = Work::build(loaded.clone(), needs, name, pulse)?;
-    let reloader = Reloader::new(options, loaded, work.rulebook(), reloads);
+    let mut reloader = Reloader::new(options, loaded, work.rulebook(), reloads);
+    reloader.catch_up().await;
     let _reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hang_ups)));
     face.attach(work.shown());
     health.enter(State::Running);

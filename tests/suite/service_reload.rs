@@ -158,3 +158,30 @@ fn a_mounted_file_that_is_swapped_by_a_link_is_taken_over_without_a_signal() {
     assert_eq!(target.requests().iter().map(|request| request.path.clone()).collect::<Vec<_>>(), ["/two"]);
     assert!(service.stop(PATIENCE).success());
 }
+
+#[test]
+fn a_standby_takes_over_by_the_rules_of_then_and_not_by_those_of_its_start() {
+    let cluster = Cluster::builder().topic(TOPIC, 1).security(settings::double_security()).start();
+    let target = Target::start();
+    let volume = tempfile::tempdir().expect("a folder");
+    let hook = settings::hook(&target.url("/{{incident.id}}"));
+    let pod = |name: &str| {
+        let (folder, port) = (volume.path().join(name), port::free());
+        std::fs::create_dir(&folder).expect("a folder");
+        let config = settings::config(&Brokers::double(&cluster), &folder, GROUP, TOPIC, port, &hook);
+        let (own, shared) = (folder.join("ledger.redb"), volume.path().join("ledger.redb"));
+        let config = config.replace(&own.display().to_string(), &shared.display().to_string());
+        (Service::start(&folder, &config, port), folder, config)
+    };
+    let (mut first, ..) = pod("first");
+    first.wait_ready(PATIENCE);
+    let (mut second, folder, config) = pod("second");
+    second.wait_readyz("standing by", PATIENCE, |code, body| code == 200 && body.contains("standby"));
+    std::fs::write(folder.join("config.yaml"), config.replace("name: oozie", "name: renamed")).expect("written");
+    first.kill();
+    second.wait_readyz("taking over", PATIENCE, |code, body| code == 200 && body.contains("partition"));
+    let log = second.log();
+    let (taken_over, assigned) = (log.find("rules: condition `renamed` added"), log.find("partition assigned"));
+    assert!(taken_over.is_some() && taken_over < assigned, "before anything could be decided:\n{log}");
+    assert!(second.stop(PATIENCE).success());
+}

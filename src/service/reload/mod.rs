@@ -49,10 +49,24 @@ impl Reloader {
         Self { options, running, started, rulebook, reloads }
     }
 
+    /// Takes over what has changed since the file was read for the start: a standby may have waited for days. To be called
+    /// before anything is decided.
+    pub(super) async fn catch_up(&mut self) {
+        let Some(text) = self.looks().now().await else { return };
+        // What cannot be read just now is for the watch, which knows a swap from a lasting trouble.
+        if text.as_ref().is_ok_and(|text| *text != self.running.text) {
+            self.read_again(text, "the configuration file has changed since the start");
+        }
+    }
+
+    fn looks(&self) -> Looks<Result<String, LoadError>> {
+        let of = self.options.config.clone();
+        Looks::new(move || read(&of))
+    }
+
     /// Takes over what changes until dropped.
     pub(super) async fn run(mut self, mut hang_ups: HangUps) {
-        let of = self.options.config.clone();
-        let looks = Looks::new(move || read(&of));
+        let looks = self.looks();
         let mut seen = Seen::new(&self.running.text);
         loop {
             let asked = tokio::select! {
@@ -64,15 +78,21 @@ impl Reloader {
             };
             let Some(text) = looks.now().await else { continue };
             seen.acted_on(text.as_deref().ok());
-            let because = if asked { "SIGHUP received" } else { "the configuration file has changed" };
-            tracing::info!(configuration = %self.options.config, "{because}: it is read again");
-            let how = match text.and_then(|text| load_text(&self.options, text)) {
-                Ok(new) => self.take_over(new),
-                Err(error) => How::Refused(one_line(&error)),
-            };
-            tell(&how);
-            self.reloads.tell(jiff::Timestamp::now(), how);
+            self.read_again(text, if asked { "SIGHUP received" } else { "the configuration file has changed" });
         }
+    }
+
+    fn read_again(&mut self, text: Result<String, LoadError>, because: &str) {
+        tracing::info!(configuration = %self.options.config, "{because}: it is read again");
+        if let Ok(text) = &text {
+            self.running.text.clone_from(text);
+        }
+        let how = match text.and_then(|text| load_text(&self.options, text)) {
+            Ok(new) => self.take_over(new),
+            Err(error) => How::Refused(one_line(&error)),
+        };
+        tell(&how);
+        self.reloads.tell(jiff::Timestamp::now(), how);
     }
 
     fn take_over(&mut self, new: Loaded) -> How {
