@@ -130,8 +130,8 @@ fn variables_commands_settings_and_alerts_that_are_named_exist() {
         assert!(help(&command.split(' ').collect::<Vec<_>>()).is_some(), "{command}");
     }
     let example = read("config/config.yaml");
-    for setting in named(r"\b((?:http|storage|limits|kafka|global)\.[a-z_]+)\b") {
-        let (_, key) = setting.rsplit_once('.').expect("a dot");
+    for setting in named(r"\b((?:http|storage|limits|kafka|global)\.[a-z_]+(?:\.[a-z_]+)*)\b") {
+        let (_, key) = setting.split_once('.').expect("a dot");
         assert!(example.contains(&format!("{key}:")), "{setting}");
     }
     let rules = read("deploy_target/prometheus/rules.yaml");

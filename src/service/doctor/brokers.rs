@@ -224,7 +224,8 @@ async fn group(examiner: &Examiner, login: &Login, settings: &Kafka, views: &[Pa
     let subject = &settings.group_id;
     match offsets(examiner, login, subject, views).await {
         Ok((coordinator, lags)) => {
-            notes.good(Layer::Group, subject, format!("coordinator {coordinator}; {}", lags.join(", ")), begun);
+            let lags_told = if lags.is_empty() { "no partition to look at".to_owned() } else { lags.join(", ") };
+            notes.good(Layer::Group, subject, format!("coordinator {coordinator}; {lags_told}"), begun);
             if lags.iter().any(|lag| lag.ends_with("nothing committed")) {
                 let what = "some partitions have no committed offset: auto.offset.reset decides where reading begins";
                 notes.notable(Layer::Group, subject, what.to_owned(), begun);
