@@ -1,6 +1,8 @@
 //! The compiled conditions against a slow, obvious interpreter, on random trees and incidents.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
 use crate::condition::{Conditions, Verdict};
@@ -355,4 +357,16 @@ proptest! {
             }
         }
     }
+}
+
+/// Or the property above would say nothing.
+#[test]
+fn many_of_these_pairs_are_called_out_of_reach_and_most_are_not() {
+    let mut runner = TestRunner::deterministic();
+    let called = (0..400).filter(|_| {
+        let pair = condition_and_kin().new_tree(&mut runner).expect("a pair").current();
+        compile(&pair).covered().next().is_some()
+    });
+    let called = called.count();
+    assert!((60..360).contains(&called), "{called} of 400");
 }

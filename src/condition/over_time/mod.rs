@@ -269,4 +269,6 @@ fn length(seconds: i64) -> String {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
