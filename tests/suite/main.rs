@@ -29,6 +29,7 @@ mod service_history;
 mod service_life;
 mod service_reload;
 mod service_reset;
+mod shared_ledger;
 mod sight;
 mod verifiable;
 mod world;

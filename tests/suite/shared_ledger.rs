@@ -1,0 +1,111 @@
+//! The ledger as a topic, against the broker double: what is refused at the start, and what another replica goes on with.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kafka_broker_double::incidents::{IncidentSpec, Seed};
+use kafka_broker_double::target::{Reply, Target};
+use kafka_broker_double::{Cluster, Record};
+
+use crate::world::port;
+use crate::world::process::{Service, binary, wait_for};
+use crate::world::produce::now_ms;
+use crate::world::settings::{self, Brokers};
+
+const TOPIC: &str = "incidents";
+const GROUP: &str = "shared";
+const LEDGER: &str = "sre-ledger";
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn broker(ledger_partitions: usize) -> Cluster {
+    let builder = Cluster::builder().topic(TOPIC, 2).security(settings::double_security());
+    builder.topic(LEDGER, ledger_partitions).start()
+}
+
+fn start(cluster: &Cluster, folder: &Path, storage: &str, more: &str) -> Service {
+    let port = port::free();
+    let config = settings::config(&Brokers::double(cluster), folder, GROUP, TOPIC, port, more);
+    let config = config.replace("{backend: file,", &format!("{{backend: kafka, lease: 2s, {storage},"));
+    Service::start(folder, &config, port)
+}
+
+fn incident(id: &str) -> Record {
+    Record::from(IncidentSpec::new(id, "oozie", now_ms() / 1000).to_json(&mut Seed::new(1)))
+}
+
+fn told(folder: &Path, command: &[&str]) -> String {
+    let ran =
+        binary().args(command).arg("--config").arg(folder.join("config.yaml")).env("RUNTIME_DIR", folder).output();
+    let ran = ran.expect("the binary starts");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).expect("text")
+}
+
+#[test]
+fn what_a_killed_replica_had_begun_is_taken_over_once_its_lease_is_over() {
+    let (cluster, target) = (broker(1), Target::start());
+    let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let storage = format!("topic: {LEDGER}");
+    let rules = settings::hook(&target.url("/{{incident.id}}")).replace("timeout: 10s", "timeout: 2s");
+    target.queue(Reply::hang());
+    let mut first = start(&cluster, folders[0].path(), &storage, &rules);
+    first.wait_ready(PATIENCE);
+    let one = incident("one");
+    cluster.produce(TOPIC, 0, [one.clone()]);
+    wait_for(|| format!("the call\n{}", first.last_words()), PATIENCE, || (target.request_count() == 1).then_some(()));
+    first.kill();
+
+    let mut second = start(&cluster, folders[1].path(), &storage, &rules);
+    second.wait_ready(PATIENCE);
+    let words = || format!("the log end to be committed\n{}", second.last_words());
+    wait_for(words, PATIENCE, || (cluster.committed(GROUP, TOPIC, 0) == Some(1)).then_some(()));
+    assert_eq!(target.request_count(), 2);
+    let story = told(folders[1].path(), &["history", "export"]);
+    for word in ["the process ended during attempt 1", "\"attempt\":{\"number\":2}", "succeeded"] {
+        assert!(story.contains(word), "{word}: {story}");
+    }
+    let doctor = binary().args(["doctor", "--config"]).arg(folders[1].path().join("config.yaml")).output();
+    let doctor = String::from_utf8(doctor.expect("the binary starts").stdout).expect("text");
+    assert!(doctor.contains("the ledger, 1 partitions") && doctor.contains("ledger.redb.copy"), "{doctor}");
+    // The same incident once more, in another partition.
+    cluster.produce(TOPIC, 1, [one]);
+    let words = || format!("the log end to be committed\n{}", second.last_words());
+    wait_for(words, PATIENCE, || (cluster.committed(GROUP, TOPIC, 1) == Some(1)).then_some(()));
+    assert_eq!(target.request_count(), 2, "it was recognised");
+    assert!(second.stop(PATIENCE).success(), "{}", second.last_words());
+}
+
+#[test]
+fn a_topic_of_another_size_ends_the_start_and_a_missing_one_is_waited_for_or_made() {
+    let cluster = broker(3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = start(&cluster, folder.path(), &format!("topic: {LEDGER}"), "");
+    assert_eq!(service.wait_end(PATIENCE).code(), Some(2), "{}", service.last_words());
+    assert!(service.log().contains("has 3 partitions, not 1"), "{}", service.log());
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = start(&cluster, folder.path(), "topic: not-there", "");
+    let missing = |code, body: &str| {
+        code == 503 && body.contains("`not-there` does not exist") && body.contains("storage.create")
+    };
+    service.wait_readyz("the missing topic", PATIENCE, missing);
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = start(&cluster, folder.path(), "topic: not-there, create: true, replication_factor: 1", "");
+    service.wait_ready(PATIENCE);
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+}
+
+#[test]
+fn a_ledger_file_of_before_is_left_as_it_is() {
+    let cluster = broker(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ledger.redb");
+    std::fs::write(&file, "what was done before").expect("a file");
+    let mut service = start(&cluster, folder.path(), &format!("topic: {LEDGER}"), "");
+    service.wait_ready(PATIENCE);
+    assert!(folder.path().join("ledger.redb.copy").exists());
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "what was done before");
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+}
