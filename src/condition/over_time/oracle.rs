@@ -32,19 +32,15 @@ fn look(kind: Kind, within: i64, known: &mut Vec<Known>, (id, start, host, _): R
         Kind::Quiet => !others().any(|other| other >= at - within && other <= at),
         Kind::OnceWithin => own.is_some() || !others().any(|other| (other - at).abs() < within),
     };
-    match own {
-        // What was let through stays so.
-        Some(own) => {
-            known[own].passed |= passes;
-            known[own].passed
+    let Some(own) = own else {
+        if passes || kind != Kind::OnceWithin {
+            known.push(Known { who, host, at, passed: passes });
         }
-        None => {
-            if passes || kind != Kind::OnceWithin {
-                known.push(Known { who, host, at, passed: passes });
-            }
-            passes
-        }
-    }
+        return passes;
+    };
+    // What was let through stays so.
+    known[own].passed |= passes;
+    known[own].passed
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
