@@ -13,7 +13,8 @@ use crate::ledger::{
     Tail, Terminal, Topic, TopicError, TopicRecord,
 };
 
-const LEASE: Duration = Duration::from_millis(500);
+/// Long enough that a busy machine does not lose it, short enough to wait for its end.
+const LEASE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The log, as brokers keep it.
@@ -71,11 +72,16 @@ impl Tail for From {
 struct World {
     log: Memory,
     folder: tempfile::TempDir,
+    lease: Duration,
 }
 
 impl World {
     fn new() -> Self {
-        Self { log: Memory(watch::channel(Vec::new()).0), folder: tempfile::tempdir().unwrap() }
+        Self::leased_for(LEASE)
+    }
+
+    fn leased_for(lease: Duration) -> Self {
+        Self { log: Memory(watch::channel(Vec::new()).0), folder: tempfile::tempdir().unwrap(), lease }
     }
 
     async fn replica(&self, name: &str) -> (Ledger, Arc<AtomicBool>) {
@@ -84,7 +90,7 @@ impl World {
         let end = log.borrow().len();
         let by = SharedBy {
             session: name.to_owned(),
-            lease: LEASE,
+            lease: self.lease,
             copy: self.folder.path().join(format!("{name}.copy")),
             topic: Arc::new(Way { log: self.log.clone(), cut: Arc::clone(&cut) }),
             tail: Box::new(From { log, at: 0, end }),
@@ -181,11 +187,11 @@ async fn who_is_cut_off_starts_nothing_and_after_waking_nothing_that_it_meant_to
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_let_go_is_taken_at_once() {
-    let world = World::new();
+    let world = World::leased_for(PATIENCE * 3);
     let ((a, _), (b, _)) = (world.replica("a").await, world.replica("b").await);
     a.append(record("i", intent())).await.unwrap();
     a.let_go("i").await;
-    let state = tokio::time::timeout(LEASE / 2, b.hold(&key("i"))).await.unwrap().unwrap();
+    let state = tokio::time::timeout(PATIENCE, b.hold(&key("i"))).await.unwrap().unwrap();
     assert_eq!(state, State::Intended { attempts: 0 });
     assert!(lost(&a.append(record("i", attempt(1))).await));
 }
