@@ -109,3 +109,40 @@ fn a_ledger_file_of_before_is_left_as_it_is() {
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "what was done before");
     assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
 }
+
+/// What a fresh replica may take, unoptimised, while it reads [`EPISODES`] from the topic: the copy is on disk.
+const START_KIB_MAX: u64 = 128 * 1024;
+const EPISODES: usize = 30_000;
+
+#[test]
+fn a_long_topic_is_read_at_the_start_in_little_memory_and_says_how_far_it_is() {
+    let cluster = broker(1);
+    let padding = "x".repeat(1_000);
+    let line =
+        |said: &str, after: usize| format!(r#"{{"v":1,"after":{after},"at":{},"said":{{"entry":{said}}}}}"#, now_ms());
+    let origin = r#""origin":{"topic":"t","partition":0,"offset":1,"generation":1}"#;
+    let intent = format!(r#"{{"intent":{{"action_type":"webhook","request":"{padding}",{origin},"by":"p"}}}}"#);
+    let failed = r#"{"outcome":{"failed":{"reason":"it was not there"}}}"#;
+    for first in (0..EPISODES).step_by(100) {
+        let records = (first..first + 100).flat_map(|n| {
+            let key = |number: usize| format!("line/{number}/earlier/incident-{n}/-/5/oozie/hook");
+            [Record::new(line(&intent, 0)).key(key(2 * n)), Record::new(line(failed, 1)).key(key(2 * n + 1))]
+        });
+        cluster.produce(LEDGER, 0, records);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = start(&cluster, folder.path(), &format!("topic: {LEDGER}"), "");
+    service.wait_ready(PATIENCE);
+    let most = service.memory_kib("VmHWM").expect("a process has memory");
+    println!("{EPISODES} episodes read, {most} KiB at most");
+    assert!(most < START_KIB_MAX, "{most} KiB");
+    let log = service.log();
+    assert!(
+        log.contains("reading the ledger topic") && log.contains(&format!("\"read\":{}", 2 * EPISODES)),
+        "{}",
+        service.last_words()
+    );
+    let last = told(folder.path(), &["history", "list", "--incident", &format!("incident-{}", EPISODES - 1)]);
+    assert!(last.contains("failed") && last.contains("it was not there"), "{last}");
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+}
