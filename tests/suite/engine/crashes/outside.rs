@@ -93,8 +93,15 @@ impl Done {
                 (Reply::json(201, json!({"id": self.events.len() - 1})), true)
             }
             ["GET", "v4", "pipelines", _, "events"] => {
+                let asked = |name: &str| {
+                    let pairs = call.path.split(['?', '&']).filter_map(|pair| pair.split_once('='));
+                    let value = pairs.into_iter().find(|(key, _)| *key == name).expect("it is asked page by page").1;
+                    value.parse::<usize>().expect("a number")
+                };
+                let (page, count) = (asked("page"), asked("count"));
                 let event = |(id, cause): (usize, &String)| json!({"id": id, "causeMessage": cause});
-                reads(self.events.iter().enumerate().rev().map(event).collect())
+                let newest = self.events.iter().enumerate().rev().skip((page - 1) * count).take(count);
+                reads(newest.map(event).collect())
             }
             ["GET", "v4", "events", ..] => reads(json!([{"id": 7, "jobId": 1, "status": "SUCCESS"}])),
             ["GET", "api", "v2", "job_templates", "42"] => reads(json!({"ask_variables_on_launch": true})),
