@@ -33,6 +33,7 @@ pub use crate::guard::books::{Books, Change, Charge, Cleared};
 pub use crate::guard::kept::{Note, Unreadable};
 pub use crate::guard::rate::{RateLimit, RateLimits, Rates};
 pub use crate::guard::reading::{Reading, Snapshot};
+pub(crate) use crate::guard::reset::one_line;
 pub use crate::guard::reset::{Reset, Which};
 pub use crate::guard::rules::{Breaker, Count, Freshness, Over, Own, Rules, Storm, What};
 pub use crate::guard::switch::Engaged;

@@ -64,7 +64,8 @@ impl Reset {
     }
 }
 
-fn one_line(text: &str) -> String {
+/// A name or a reason as it is kept: in one line, and not for ever long.
+pub(crate) fn one_line(text: &str) -> String {
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
     words.join(" ").chars().take(CHARS_MAX).collect()

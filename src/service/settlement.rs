@@ -1,5 +1,6 @@
 //! The word of a person about an episode that waits for one. Pure; who may say it and where it is written is others' affair.
 
+use crate::guard::one_line;
 use crate::ledger::{Outcome, State, Terminal};
 
 /// What a person knows about an episode.
@@ -87,15 +88,6 @@ pub(super) fn settlement(
         Settle::Failed => Outcome::Failed { reason },
         Settle::Retry => Outcome::Retrying { reason },
     })
-}
-
-/// The longest name or reason that is kept.
-const CHARS_MAX: usize = 500;
-
-fn one_line(text: &str) -> String {
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    words.join(" ").chars().take(CHARS_MAX).collect()
 }
 
 #[cfg(test)]
