@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::action::Network;
 use crate::condition::{Condition, Mode};
@@ -82,8 +82,7 @@ impl Default for Limits {
 
 /// The system's clock, milliseconds since the epoch.
 pub fn wall_clock_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    jiff::Timestamp::now().as_millisecond()
 }
 
 impl Domain {

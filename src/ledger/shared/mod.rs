@@ -473,6 +473,5 @@ impl Drop for Numbers<'_> {
 
 /// When a claim was written, for people: nothing is decided by it.
 fn wall_clock_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    jiff::Timestamp::now().as_millisecond()
 }
