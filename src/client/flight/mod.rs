@@ -9,7 +9,6 @@ mod ring;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -163,13 +162,11 @@ impl fmt::Display for FlightStep {
 #[derive(Debug)]
 pub(crate) struct FlightRecorder {
     ring: Mutex<Ring>,
-    /// The first step that was never in the log.
-    unlogged: AtomicU64,
 }
 
 impl Default for FlightRecorder {
     fn default() -> Self {
-        Self { ring: Mutex::new(Ring::new()), unlogged: AtomicU64::new(0) }
+        Self { ring: Mutex::new(Ring::new()) }
     }
 }
 
@@ -191,11 +188,7 @@ impl FlightRecorder {
 
     /// Writes into the log what it does not hold yet: the story of a failure, told once.
     pub(crate) fn dump(&self, why: &dyn fmt::Display) {
-        let (entries, next) = {
-            let ring = self.lock();
-            (ring.since(self.unlogged.load(Ordering::Relaxed)), ring.next())
-        };
-        self.unlogged.fetch_max(next, Ordering::Relaxed);
+        let entries = self.lock().take_unlogged();
         let now = Instant::now();
         tracing::warn!(steps = entries.len(), "flight recorder: {why}");
         for FlightEntry { number, at, step, detail, times, .. } in entries {
@@ -243,9 +236,9 @@ mod tests {
         let recorder = FlightRecorder::default();
         recorder.record(FlightStep::Joining, "first join");
         recorder.dump(&"a test");
-        assert_eq!(recorder.unlogged.load(Ordering::Relaxed), 1);
+        assert_eq!(recorder.lock().unlogged, 1);
         recorder.record(FlightStep::Lost, "t-0");
-        let unlogged = recorder.lock().since(recorder.unlogged.load(Ordering::Relaxed));
+        let unlogged = recorder.lock().take_unlogged();
         assert_eq!(unlogged.iter().map(|entry| entry.step).collect::<Vec<_>>(), [FlightStep::Lost]);
         assert_eq!(recorder.entries().len(), 2);
     }

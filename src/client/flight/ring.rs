@@ -26,6 +26,8 @@ pub(super) struct Ring {
     group: VecDeque<FlightEntry>,
     rest: VecDeque<FlightEntry>,
     next: u64,
+    /// The first step that was never taken for the log.
+    pub(super) unlogged: u64,
     counts: BTreeMap<FlightStep, u64>,
 }
 
@@ -33,7 +35,7 @@ impl Ring {
     /// An empty ring. Its memory is taken now.
     pub(super) fn new() -> Self {
         let lane = || VecDeque::with_capacity(LANE_STEPS_MAX);
-        Self { group: lane(), rest: lane(), next: 0, counts: BTreeMap::new() }
+        Self { group: lane(), rest: lane(), next: 0, unlogged: 0, counts: BTreeMap::new() }
     }
 
     /// Keeps a step; the oldest of its lane makes room.
@@ -65,12 +67,20 @@ impl Ring {
         found
     }
 
+    /// What was not taken for the log yet, oldest first. Each step comes once.
+    pub(super) fn take_unlogged(&mut self) -> Vec<FlightEntry> {
+        let unlogged = self.since(self.unlogged);
+        self.unlogged = self.next;
+        unlogged
+    }
+
     /// How often each step was taken, also by what has made room.
     pub(super) fn counts(&self) -> &BTreeMap<FlightStep, u64> {
         &self.counts
     }
 
     /// The number that the next step gets.
+    #[cfg(test)]
     pub(super) fn next(&self) -> u64 {
         self.next
     }
