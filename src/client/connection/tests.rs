@@ -263,6 +263,7 @@ async fn an_idle_connection_is_closed_as_planned() {
     config.connections_max_idle = Duration::from_mins(4);
     let (connection, mut broker) = connected_with(config, 1 << 16, (0, 0)).await;
     let started = Instant::now();
+    // On the paused clock: 200 s without a use, in no time.
     tokio::time::sleep(Duration::from_secs(200)).await;
     let used = ask(&connection, LONG);
     let one = broker.asked().await;
@@ -279,6 +280,7 @@ async fn a_retiring_connection_takes_no_new_request_and_finishes_those_under_way
     connection.retire_at(Instant::now() + Duration::from_secs(10));
     let under_way = ask(&connection, LONG);
     let one = broker.asked().await;
+    // On the paused clock: past the moment of retiring.
     tokio::time::sleep(Duration::from_secs(11)).await;
     let refused = connection.request(heartbeat(), LONG).await.unwrap_err();
     assert_eq!(refused, RequestError::Closed(CloseCause::SessionEnding));
