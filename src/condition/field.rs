@@ -197,3 +197,18 @@ fn expected(value: &Node, path: &str, mistakes: &Mistakes) -> Option<Vec<Expecte
 fn is_true_or_false(scalar: &crate::yaml::Scalar) -> bool {
     matches!(scalar.as_str().to_ascii_lowercase().as_str(), "true" | "false")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::OPERATORS;
+
+    #[test]
+    fn the_page_on_conditions_has_an_example_of_every_operator() {
+        let page = include_str!("../../docs/conditions.md");
+        let examples: String = page.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        for operator in OPERATORS {
+            let written = |before| examples.contains(&format!("{before}{operator}: "));
+            assert!(written("{") || written(", "), "no example of {operator}");
+        }
+    }
+}
