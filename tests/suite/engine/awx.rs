@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use kafka_consumer::ledger::Terminal;
 use serde_json::{Value, json};
 
 use crate::engine::source::Owned;
+use crate::engine::starts::{Start, Starts};
 use crate::engine::world::{Running, World, incident, one, reason, until};
 use crate::world::target::{Call, Reply, Target};
 
@@ -22,43 +22,25 @@ alert_actions:
      extra_vars: {incident: "{{incident.id}}", key: "$secret:extra"}, retries: {attempts: 3, backoff: 10ms, max_backoff: 20ms}}
 "#;
 
-/// How a launch is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Launch {
-    Well,
-    /// It is launched and the answer does not arrive whole.
-    MadeAndTorn,
-    /// It is launched and the answer comes too late.
-    MadeAndLate,
-    /// It is launched, and then something behind it fails.
-    MadeAndFailed,
-    /// It is not launched.
-    Refused(u16),
-    /// It is not launched, and nobody says so.
-    Torn,
-}
-
 /// An AWX with one job template.
 #[derive(Clone)]
 struct Service {
     /// `extra_vars` of the jobs as AWX keeps them, the oldest first; a job's id is its place + 100.
     jobs: Arc<Mutex<Vec<String>>>,
     status: Arc<Mutex<&'static str>>,
-    /// How the next launches are answered; the last stays.
-    launches: Arc<Mutex<Vec<Launch>>>,
+    launches: Starts,
     prompts: Arc<AtomicBool>,
     /// The newest versions leave the variables out of lists, unless they are asked for; older ones do not know the question.
     knows_include: Arc<AtomicBool>,
 }
 
 impl Service {
-    fn new(launches: &[Launch]) -> Self {
-        let launches = launches.iter().rev().copied().collect();
+    fn new(launches: &[Start]) -> Self {
         let yes = || Arc::new(AtomicBool::new(true));
         Self {
             jobs: Arc::default(),
             status: Arc::new(Mutex::new("successful")),
-            launches: Arc::new(Mutex::new(launches)),
+            launches: Starts::new(launches),
             prompts: yes(),
             knows_include: yes(),
         }
@@ -104,22 +86,16 @@ impl Service {
     }
 
     fn launch(&self, call: &Call) -> Reply {
-        let mut launches = self.launches.lock().expect("no panic while holding it");
-        let launch = if launches.len() > 1 { launches.pop() } else { launches.last().copied() }.unwrap_or(Launch::Well);
+        let launch = self.launches.next();
         let mut jobs = self.jobs.lock().expect("no panic while holding it");
-        if !matches!(launch, Launch::Refused(_) | Launch::Torn) {
+        if launch.makes() {
             jobs.push(call.json()["extra_vars"].to_string());
         }
         let id = jobs.len() + 99;
         let made =
             Reply::json(201, json!({"job": id, "ignored_fields": {}, "id": id, "type": "job", "status": "pending"}));
-        match launch {
-            Launch::Well => made,
-            Launch::MadeAndTorn | Launch::Torn => made.torn(),
-            Launch::MadeAndLate => made.after(Duration::from_millis(900)),
-            Launch::MadeAndFailed => Reply::json(502, json!({"detail": "Bad Gateway"})),
-            Launch::Refused(status) => Reply::json(status, json!({"detail": "no"})).with("Retry-After", "0"),
-        }
+        let failed = Reply::json(502, json!({"detail": "Bad Gateway"}));
+        launch.reply(made, failed, |status| Reply::json(status, json!({"detail": "no"})))
     }
 
     fn list(&self, call: &Call) -> Reply {
@@ -159,7 +135,7 @@ async fn fed(world: &World) -> (Running, Owned) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_is_launched_with_its_variables_and_asked_for_until_it_was_successful() {
-    let service = Service::new(&[Launch::Well]);
+    let service = Service::new(&[Start::Well]);
     service.is("running");
     let target = service.target();
     let world = world(&target);
@@ -182,7 +158,7 @@ async fn a_template_is_launched_with_its_variables_and_asked_for_until_it_was_su
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_does_not_succeed_says_where_to_look_and_is_not_launched_again() {
-    let service = Service::new(&[Launch::Well]);
+    let service = Service::new(&[Start::Well]);
     service.is("error");
     let target = service.target();
     let running = one(&world(&target)).await;
@@ -196,7 +172,7 @@ async fn a_job_that_does_not_succeed_says_where_to_look_and_is_not_launched_agai
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_a_job_is_asked_for_by_its_id_and_never_launched_again() {
-    let service = Service::new(&[Launch::Well]);
+    let service = Service::new(&[Start::Well]);
     service.is("running");
     let target = service.target();
     let world = world(&target);
@@ -212,7 +188,7 @@ async fn after_a_restart_a_job_is_asked_for_by_its_id_and_never_launched_again()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_of_unknown_fate_is_looked_for_by_its_token_in_old_and_new_versions() {
-    for launch in [Launch::MadeAndTorn, Launch::MadeAndLate, Launch::MadeAndFailed] {
+    for launch in [Start::MadeAndTorn, Start::MadeAndLate, Start::MadeAndFailed] {
         for knows_include in [true, false] {
             let service = Service::new(&[launch]);
             service.knows_include.store(knows_include, Ordering::SeqCst);
@@ -227,8 +203,8 @@ async fn a_launch_of_unknown_fate_is_looked_for_by_its_token_in_old_and_new_vers
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_that_was_not_made_is_made_after_a_look() {
-    for launch in [Launch::Torn, Launch::Refused(502)] {
-        let service = Service::new(&[launch, Launch::Well]);
+    for launch in [Start::Torn, Start::Refused(502)] {
+        let service = Service::new(&[launch, Start::Well]);
         let target = service.target();
         let running = one(&world(&target)).await;
         let story = running.story(KEY).await;
@@ -240,12 +216,12 @@ async fn a_launch_that_was_not_made_is_made_after_a_look() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_certainly_not_launched_is_repeated_and_a_refusal_is_final() {
-    let service = Service::new(&[Launch::Refused(429), Launch::Refused(503), Launch::Well]);
+    let service = Service::new(&[Start::Refused(429), Start::Refused(503), Start::Well]);
     let target = service.target();
     let running = one(&world(&target)).await;
     assert_eq!(running.state(KEY).await.attempts(), 3);
     assert_eq!(running.state(KEY).await.terminal(), Some(Terminal::Succeeded));
-    let service = Service::new(&[Launch::Refused(405)]);
+    let service = Service::new(&[Start::Refused(405)]);
     let target = service.target();
     let running = one(&world(&target)).await;
     assert_eq!(running.story(KEY).await, ["INTENT", "ATTEMPT 1", "OUTCOME failed"]);
@@ -253,7 +229,7 @@ async fn what_was_certainly_not_launched_is_repeated_and_a_refusal_is_final() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_that_would_ignore_the_variables_is_not_launched() {
-    let service = Service::new(&[Launch::Well]);
+    let service = Service::new(&[Start::Well]);
     service.prompts.store(false, Ordering::SeqCst);
     let target = service.target();
     let running = one(&world(&target)).await;
@@ -266,7 +242,7 @@ async fn a_template_that_would_ignore_the_variables_is_not_launched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incident_cannot_widen_the_limit() {
     for host in ["all", "h1,h2", "*", "!h1", "~.*", "@file"] {
-        let service = Service::new(&[Launch::Well]);
+        let service = Service::new(&[Start::Well]);
         let target = service.target();
         let running = world(&target).start().await;
         let right = running.assign(0);
@@ -279,7 +255,7 @@ async fn an_incident_cannot_widen_the_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_token_is_told_without_its_value() {
-    let service = Service::new(&[Launch::Well]);
+    let service = Service::new(&[Start::Well]);
     let target = service.target();
     let world = world(&target);
     world.secret("awx-token", "hunter99");

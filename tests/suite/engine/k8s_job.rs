@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use kafka_broker_double::target as double;
 use kafka_broker_double::{Authority, Certificate};
@@ -10,6 +9,7 @@ use kafka_consumer::ledger::{Attempt, Entry, Intent, Origin, Terminal};
 use serde_json::{Value, json};
 
 use crate::engine::source::Owned;
+use crate::engine::starts::{Start, Starts};
 use crate::engine::world::{Running, World, incident, one, reason, until};
 use crate::world::target::{Call, Reply, Target};
 
@@ -37,23 +37,12 @@ alert_actions:
           containers: [{name: fix, image: "registry.example/fix:1", args: ["--host", "{{host}}"]}]
 "#;
 
-/// How a request for a Job is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Create {
-    Well,
-    MadeAndTorn,
-    MadeAndLate,
-    MadeAndFailed,
-    Refused(u16),
-    Torn,
-}
-
 /// A cluster with one namespace.
 #[derive(Clone)]
 struct Cluster {
     jobs: Arc<Mutex<BTreeMap<String, Value>>>,
     made: Arc<Mutex<usize>>,
-    creates: Arc<Mutex<Vec<Create>>>,
+    creates: Starts,
     condition: Arc<Mutex<Option<Value>>>,
 }
 
@@ -66,11 +55,11 @@ fn status(code: u16, reason: &str) -> Reply {
 }
 
 impl Cluster {
-    fn new(creates: &[Create]) -> Self {
+    fn new(creates: &[Start]) -> Self {
         Self {
             jobs: Arc::default(),
             made: Arc::default(),
-            creates: Arc::new(Mutex::new(creates.iter().rev().copied().collect())),
+            creates: Starts::new(creates),
             condition: Arc::new(Mutex::new(Some(complete()))),
         }
     }
@@ -115,10 +104,9 @@ impl Cluster {
     }
 
     fn create(&self, call: &Call) -> Reply {
-        let mut creates = self.creates.lock().expect("no panic while holding it");
-        let create = if creates.len() > 1 { creates.pop() } else { creates.last().copied() }.unwrap_or(Create::Well);
+        let create = self.creates.next();
         let job = call.json();
-        if !matches!(create, Create::Refused(_) | Create::Torn) {
+        if create.makes() {
             let name = job["metadata"]["name"].as_str().expect("a name").to_owned();
             let mut jobs = self.jobs.lock().expect("no panic while holding it");
             if jobs.contains_key(&name) {
@@ -128,13 +116,7 @@ impl Cluster {
             *self.made.lock().expect("no panic while holding it") += 1;
         }
         let made = Reply::json(201, job);
-        match create {
-            Create::Well => made,
-            Create::MadeAndTorn | Create::Torn => made.torn(),
-            Create::MadeAndLate => made.after(Duration::from_millis(900)),
-            Create::MadeAndFailed => status(504, "Timeout"),
-            Create::Refused(code) => status(code, "TooManyRequests").with("Retry-After", "0"),
-        }
+        create.reply(made, status(504, "Timeout"), |code| status(code, "TooManyRequests"))
     }
 }
 
@@ -160,7 +142,7 @@ fn in_flight() -> Vec<Entry> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_made_with_a_name_of_its_episode_and_asked_for_until_it_is_complete() {
-    let cluster = Cluster::new(&[Create::Well]);
+    let cluster = Cluster::new(&[Start::Well]);
     cluster.is(None);
     let target = cluster.target();
     let world = world(RULES, &target);
@@ -182,7 +164,7 @@ async fn a_job_is_made_with_a_name_of_its_episode_and_asked_for_until_it_is_comp
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_fails_says_why_and_is_not_made_again() {
-    let cluster = Cluster::new(&[Create::Well]);
+    let cluster = Cluster::new(&[Start::Well]);
     cluster.is(Some(
         json!({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "exit code 3"}),
     ));
@@ -196,7 +178,7 @@ async fn a_job_that_fails_says_why_and_is_not_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_a_job_is_asked_for_by_its_name_and_never_made_again() {
-    let cluster = Cluster::new(&[Create::Well]);
+    let cluster = Cluster::new(&[Start::Well]);
     cluster.is(None);
     let target = cluster.target();
     let world = world(RULES, &target);
@@ -212,7 +194,7 @@ async fn after_a_restart_a_job_is_asked_for_by_its_name_and_never_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_of_unknown_fate_is_looked_for_by_its_name() {
-    for create in [Create::MadeAndTorn, Create::MadeAndFailed] {
+    for create in [Start::MadeAndTorn, Start::MadeAndFailed] {
         let cluster = Cluster::new(&[create]);
         let target = cluster.target();
         let running = one(&world(RULES, &target)).await;
@@ -226,7 +208,7 @@ async fn a_job_of_unknown_fate_is_looked_for_by_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn that_it_exists_already_is_proof_and_nothing_is_made_twice() {
     // It arrives while we give it up, or after the look that did not find it; either way there can be only one.
-    let cluster = Cluster::new(&[Create::MadeAndLate, Create::Well]);
+    let cluster = Cluster::new(&[Start::MadeAndLate, Start::Well]);
     let target = cluster.target();
     let running = one(&world(RULES, &target)).await;
     assert_eq!(running.state(KEY).await.terminal(), Some(Terminal::Succeeded));
@@ -244,7 +226,7 @@ async fn that_it_exists_already_is_proof_and_nothing_is_made_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_not_made_is_made_after_a_look() {
-    let cluster = Cluster::new(&[Create::Torn, Create::Well]);
+    let cluster = Cluster::new(&[Start::Torn, Start::Well]);
     let target = cluster.target();
     let running = one(&world(RULES, &target)).await;
     let story = running.story(KEY).await;
@@ -255,7 +237,7 @@ async fn a_job_that_was_not_made_is_made_after_a_look() {
 #[tokio::test(flavor = "multi_thread")]
 async fn absence_proves_nothing_where_the_cluster_deletes_what_has_ended() {
     let rules = RULES.replace("      template:", "      ttlSecondsAfterFinished: 60\n      template:");
-    let target = Cluster::new(&[Create::Well]).target();
+    let target = Cluster::new(&[Start::Well]).target();
     let world = world(&rules, &target);
     world.left(KEY, in_flight()).await;
     let (running, _right) = fed(&world).await;
@@ -268,12 +250,12 @@ async fn absence_proves_nothing_where_the_cluster_deletes_what_has_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_certainly_not_made_is_repeated_and_a_refusal_is_final() {
-    let cluster = Cluster::new(&[Create::Refused(429), Create::Refused(503), Create::Well]);
+    let cluster = Cluster::new(&[Start::Refused(429), Start::Refused(503), Start::Well]);
     let target = cluster.target();
     let running = one(&world(RULES, &target)).await;
     assert_eq!(running.state(KEY).await.attempts(), 3);
     assert_eq!(running.state(KEY).await.terminal(), Some(Terminal::Succeeded));
-    let cluster = Cluster::new(&[Create::Refused(403)]);
+    let cluster = Cluster::new(&[Start::Refused(403)]);
     let target = cluster.target();
     let running = one(&world(RULES, &target)).await;
     assert_eq!(running.story(KEY).await, ["INTENT", "ATTEMPT 1", "OUTCOME failed"]);

@@ -16,6 +16,7 @@ mod rules;
 mod screwdriver;
 mod slack;
 mod source;
+mod starts;
 mod unknown;
 mod verify;
 mod world;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use kafka_consumer::ledger::{State, Terminal};
 
+use crate::engine::source::Owned;
 use crate::engine::world::{RULES, Running, World, incident, reason, until};
 use crate::world::target::Target;
 
@@ -43,6 +44,18 @@ fn replace(running: &Running, world: &World, from: &str, to: &str) {
     running.rulebook.replace(world.edition(&world.rules.replace(from, to)));
 }
 
+/// Incident `a` is at the target, and `b` waits for its turn; `more` were read after them.
+async fn one_runs_and_one_waits(world: &mut World, target: &Target, more: &[String]) -> (Running, Owned) {
+    world.limits.max_concurrent_incidents = 1;
+    let running = world.start().await;
+    let right = running.assign(0);
+    let both = [incident("a", "oozie", 5, 10), incident("b", "oozie", 5, 10)];
+    running.read(&right, 0, &[&both, more].concat());
+    until("the first is at the target", || target.calls().len() == 1).await;
+    until("the second waits", || running.status.waiting() == 1).await;
+    (running, right)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_read_after_the_rules_were_replaced_is_decided_by_the_new_ones() {
     let target = Target::start();
@@ -70,16 +83,8 @@ async fn a_job_that_waits_is_decided_anew_and_one_that_runs_goes_on_as_it_began(
         "incident_actions:\n  - {name: again, type: webhook, url: \"TARGET/again/{{incident.id}}\"}\n  - {name: announce",
     );
     let mut world = World::new(&rules, &target);
-    world.limits.max_concurrent_incidents = 1;
-    let running = world.start().await;
-    let right = running.assign(0);
-    running.read(
-        &right,
-        0,
-        &[incident("a", "oozie", 5, 10), incident("b", "oozie", 5, 10), incident("c", "hive", 5, 10)],
-    );
-    until("the first is at the target", || target.calls().len() == 1).await;
-    until("the second waits", || running.status.waiting() == 1).await;
+    let more = [incident("c", "hive", 5, 10)];
+    let (running, _right) = one_runs_and_one_waits(&mut world, &target, &more).await;
     let changed = world.rules.replace("alert_type: oozie", "alert_type: hive").replace("/again/", "/other/");
     running.rulebook.replace(world.edition(&changed));
     gate.open();
@@ -92,12 +97,7 @@ async fn a_job_that_waits_is_decided_anew_and_one_that_runs_goes_on_as_it_began(
 async fn a_job_that_waits_follows_the_condition_that_matches_now() {
     let (target, gate) = gated();
     let mut world = World::new(RULES, &target);
-    world.limits.max_concurrent_incidents = 1;
-    let running = world.start().await;
-    let right = running.assign(0);
-    running.read(&right, 0, &[incident("a", "oozie", 5, 10), incident("b", "oozie", 5, 10)]);
-    until("the first is at the target", || target.calls().len() == 1).await;
-    until("the second waits", || running.status.waiting() == 1).await;
+    let (running, _right) = one_runs_and_one_waits(&mut world, &target, &[]).await;
     replace(&running, &world, "name: oozie", "name: renamed");
     gate.open();
     running.committed(0, 2).await;
@@ -112,12 +112,7 @@ async fn a_throttle_is_used_up_once_though_the_job_that_waits_is_decided_twice()
     let rules =
         RULES.replacen("    active: true\n", "    active: true\n    throttle: {once_within: 1h, by: incident.id}\n", 1);
     let mut world = World::new(&rules, &target);
-    world.limits.max_concurrent_incidents = 1;
-    let running = world.start().await;
-    let right = running.assign(0);
-    running.read(&right, 0, &[incident("a", "oozie", 5, 10), incident("b", "oozie", 5, 10)]);
-    until("the first is at the target", || target.calls().len() == 1).await;
-    until("the second waits", || running.status.waiting() == 1).await;
+    let (running, _right) = one_runs_and_one_waits(&mut world, &target, &[]).await;
     replace(&running, &world, "timeout: 2s", "timeout: 3s");
     gate.open();
     running.committed(0, 2).await;
