@@ -37,7 +37,9 @@ impl Replica {
         let rules =
             format!("limits: {{max_concurrent_actions: 4}}\n{}", settings::hook(&target.url("/{{incident.id}}")));
         let config = settings::config(brokers, folder.path(), GROUP, TOPIC, port, &rules);
-        let topic = format!("{{backend: kafka, topic: {LEDGER}, create: true, replication_factor: 1, lease: 4s,");
+        let topic = format!(
+            "{{backend: kafka, topic: {LEDGER}, partitions: 3, create: true, replication_factor: 1, lease: 4s,"
+        );
         let config = config.replace("{backend: file,", &topic);
         Self { folder, config, port }
     }
