@@ -26,9 +26,18 @@ impl Step {
         [Self::Syncing, Self::Synced, Self::Arrived, Self::Done, Self::Committing, Self::Committed];
 }
 
+/// When a process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// At its step of this number, from 1.
+    Number(usize),
+    /// At its first step of this kind.
+    First(Step),
+}
+
 /// The life of one process.
 pub(super) struct Fate {
-    dies_at: Option<usize>,
+    dies: Option<When>,
     reached: AtomicUsize,
     dead: AtomicBool,
     died_at: Mutex<Option<Step>>,
@@ -37,15 +46,15 @@ pub(super) struct Fate {
 
 impl std::fmt::Debug for Fate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "dies at {:?}, reached {}", self.dies_at, self.steps())
+        write!(f, "dies at {:?}, reached {}", self.dies, self.steps())
     }
 }
 
 impl Fate {
-    /// It dies at its step of this number, from 1; or lives.
-    pub(super) fn new(dies_at: Option<usize>) -> Self {
+    /// It dies then, or lives.
+    pub(super) fn new(dies: Option<When>) -> Self {
         let (reached, dead) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { dies_at, reached, dead, died_at: Mutex::new(None), then: Mutex::new(None) }
+        Self { dies, reached, dead, died_at: Mutex::new(None), then: Mutex::new(None) }
     }
 
     /// What makes the death real.
@@ -71,10 +80,11 @@ impl Fate {
             return false;
         }
         let number = self.reached.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.dies_at == Some(number) {
+        let dies = self.dies == Some(When::Number(number)) || self.dies == Some(When::First(step));
+        if dies {
             self.die(step);
         }
-        self.dies_at != Some(number)
+        !dies
     }
 
     pub(super) fn is_dead(&self) -> bool {

@@ -10,7 +10,7 @@ use kafka_broker_double::{Cluster, Record};
 use kafka_consumer::ledger::{Ledger, Opened};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::engine::crashes::fate::{Deaths, Fate, Step};
+use crate::engine::crashes::fate::{Deaths, Fate, Step, When};
 use crate::engine::crashes::outside::Outside;
 use crate::engine::crashes::{RULES, judge};
 use crate::engine::world::incident;
@@ -40,7 +40,7 @@ fn some_dozen_real_kills_lose_nothing_and_double_nothing() {
     for life in 0..KILLS {
         let number = 1 + usize::try_from(random.below(STEPS)).expect("small");
         let of_ledger = life % 2 == 1;
-        let fate = Arc::new(Fate::new((!of_ledger).then_some(number)));
+        let fate = Arc::new(Fate::new((!of_ledger).then_some(When::Number(number))));
         let target = outside.to(&fate);
         let mut service = start(&cluster, folder.path(), &target.url());
         let pid = Pid::from_raw(i32::try_from(service.pid()).expect("a pid")).expect("not 0");
