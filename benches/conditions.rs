@@ -5,10 +5,13 @@
 use std::fmt::Write as _;
 
 use divan::counter::{BytesCount, ItemsCount};
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
 use kafka_consumer::condition::Conditions;
 use kafka_consumer::incident::Incident;
 use kafka_consumer::yaml::{self, Mistakes};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 /// The records' clock, in seconds since the epoch.
 const NOW: i64 = 1_769_756_000;

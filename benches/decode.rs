@@ -6,9 +6,12 @@
 
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
 use kafka_proto::compression::{Codec, Decompressor};
 use kafka_proto::record::{Batches, EncodeOptions, NewRecord, encode_batch};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 const BATCH_BYTES: usize = 1 << 20;
 

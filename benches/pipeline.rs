@@ -7,10 +7,9 @@
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people: four digits are enough")]
 
+mod disk;
+
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,7 +74,7 @@ async fn one_in_ten_matches(records: usize) {
         "    ledger: {} entries in {} fsyncs, {per_second:.0} a second; this disk alone does {:.0} a second",
         measured.entries,
         measured.commits,
-        fsyncs_a_second()
+        disk::fsyncs_a_second()
     );
 }
 
@@ -218,17 +217,4 @@ fn resident() -> u64 {
 
 fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-/// What the disk under the temporary directory does when asked for nothing but fsyncs.
-fn fsyncs_a_second() -> f64 {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut file = File::create(Path::new(dir.path()).join("probe")).expect("a file");
-    let began = Instant::now();
-    let mut count = 0_u32;
-    while began.elapsed() < Duration::from_millis(500) {
-        file.write_all(&[0; 4096]).and_then(|()| file.sync_data()).expect("writes");
-        count += 1;
-    }
-    f64::from(count) / began.elapsed().as_secs_f64()
 }
