@@ -66,6 +66,8 @@ pub(crate) struct Broker {
     pub(crate) session: FetchSession<Wanted>,
     /// Nothing else is asked of the broker before this, after something went wrong: a storm of errors stays a breeze.
     pub(crate) questions_from: Option<Instant>,
+    /// When the metadata was last asked for because the broker did nothing but throttle.
+    doubted_at: Option<Instant>,
     backoff: Backoff,
     suspects: VecDeque<TopicPartition>,
     turn: usize,
@@ -86,12 +88,16 @@ pub(crate) type TopicIds = BTreeMap<TopicId, Arc<str>>;
 /// The least time between two requests to a broker at which something is wrong: at most 20 a second.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
+/// The least time between two looks at the metadata because of one broker that only throttles.
+const DOUBT_EVERY: Duration = Duration::from_secs(1);
+
 impl Broker {
     pub(crate) fn new(backoff: Backoff) -> Self {
         Self {
             fetching: Fetching::Idle,
             session: FetchSession::new(),
             questions_from: None,
+            doubted_at: None,
             backoff,
             suspects: VecDeque::new(),
             turn: 0,
@@ -137,6 +143,16 @@ impl Broker {
     pub(crate) fn succeeded(&mut self) {
         self.backoff.reset();
         self.suspects.pop_front();
+    }
+
+    /// The answer was a throttle and nothing else: whether it is time to ask elsewhere who leads. A broker over its quota
+    /// leaves out every partition, those that it does not lead any more included, so that only the metadata tells.
+    pub(crate) fn only_throttled(&mut self, now: Instant) -> bool {
+        if self.doubted_at.is_some_and(|at| now.saturating_duration_since(at) < DOUBT_EVERY) {
+            return false;
+        }
+        self.doubted_at = Some(now);
+        true
     }
 
     /// The answer could not be read for its size: ask one by one. The partition to give up, if it was alone.
@@ -212,4 +228,19 @@ pub(crate) fn name_of(topic: &FetchedTopic, partition: i32, ids: &TopicIds) -> O
         FetchedTopic::Id(id) => Arc::clone(ids.get(id)?),
     };
     Some(TopicPartition { topic, partition })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n10_a_broker_that_only_throttles_is_doubted_once_a_second() {
+        let mut broker = Broker::new(Backoff::new(Duration::from_millis(20), Duration::from_secs(1)));
+        let begun = Instant::now();
+        let doubts: Vec<_> =
+            (0..25).map(|tenth| broker.only_throttled(begun + Duration::from_millis(100) * tenth)).collect();
+        let at: Vec<_> = doubts.iter().enumerate().filter(|(_, doubt)| **doubt).map(|(tenth, _)| tenth).collect();
+        assert_eq!(at, [0, 10, 20]);
+    }
 }

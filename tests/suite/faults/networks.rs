@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kafka_broker_double::dns::{DnsAnswer, DnsServer, QueryType};
-use kafka_broker_double::{ApiKey, Cluster, ResponseError};
+use kafka_broker_double::messages::FetchResponse;
+use kafka_broker_double::{ApiKey, Cluster, Response, ResponseError};
 use kafka_consumer::client::{ConnectionState, ConsumerBuilder, Purpose};
 
 use super::{broker_errors, connection};
@@ -259,6 +260,49 @@ async fn n10_a_throttle_of_fetches_holds_no_heartbeat_or_commit_back_and_survive
     assert!(throttled(&reader), "the connection is still the same");
     assert_eq!(cluster.request_count(ApiKey::Fetch), 0, "nothing is asked before the throttle is over");
     reader.until_read(10).await;
+    assert_eq!(reader.values[&0], texts(0, 10));
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn n10_a_refusal_that_comes_with_a_throttle_is_heard() {
+    let cluster = Cluster::builder().brokers(2).topic("t", 1).start();
+    cluster.move_leader("t", 0, 1);
+    let mut reader = Reader::of(&cluster);
+    cluster.produce("t", 0, numbers(0, 5));
+    reader.until_read(5).await;
+    let throttled = cluster.on(ApiKey::Fetch).at_broker(1).always().edit(|response| {
+        if let Response::Fetch(fetch) = response {
+            fetch.throttle_time_ms = 60_000;
+        }
+    });
+    cluster.produce("t", 0, numbers(5, 5));
+    // The next answer of the old leader is a refusal, in which it asks for a minute of silence.
+    cluster.move_leader("t", 0, 2);
+    reader.until_read(10).await;
+    assert_eq!((reader.values[&0].clone(), throttled.hits()), (texts(0, 10), 1));
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn n10_a_leader_that_moved_is_found_although_the_old_one_does_nothing_but_throttle() {
+    let cluster = Cluster::builder().brokers(2).topic("t", 1).start();
+    cluster.move_leader("t", 0, 1);
+    let mut reader = Reader::of(&cluster);
+    cluster.produce("t", 0, numbers(0, 5));
+    reader.until_read(5).await;
+    // Over its quota, a broker answers without any partition: it does not say that it leads one no more.
+    let throttled = cluster
+        .on(ApiKey::Fetch)
+        .at_broker(1)
+        .always()
+        .respond_with(|_, _| FetchResponse::default().with_throttle_time_ms(100).into());
+    reader.until("nothing else is answered", |_| throttled.hits() >= 2).await;
+    cluster.move_leader("t", 0, 2);
+    cluster.produce("t", 0, numbers(5, 5));
+    let begun = Instant::now();
+    reader.until_read(10).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(reader.values[&0], texts(0, 10));
     reader.close().await;
 }

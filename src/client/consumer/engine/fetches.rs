@@ -154,7 +154,7 @@ impl Engine {
         self.make_idle(&sent);
         match usage {
             FetchUse::Use => self.broker(id).succeeded(),
-            FetchUse::Throttled => return,
+            FetchUse::Throttled => return self.only_throttled(id, now),
             FetchUse::Refetch => return self.session_refused(id, answer.error, now),
         }
         let mut refused: BTreeMap<i16, Vec<TopicPartition>> = BTreeMap::new();
@@ -180,6 +180,13 @@ impl Engine {
             self.cluster.request_refresh();
         }
         self.broker(id).slow_down(now);
+    }
+
+    /// The partitions stay as they are; whether this broker still leads them has to be asked of the metadata.
+    fn only_throttled(&mut self, id: BrokerId, now: Instant) {
+        if self.broker(id).only_throttled(now) {
+            self.cluster.request_refresh();
+        }
     }
 
     fn make_idle(&mut self, sent: &BTreeMap<TopicPartition, Sent>) {
