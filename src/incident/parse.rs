@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::de::Read;
 
 use crate::incident::alerts::AlertsSeed;
 use crate::incident::path::Field;
@@ -92,9 +93,21 @@ pub(super) fn incident<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Incident<
     if bytes.trim_ascii().is_empty() {
         return Err(ParseError::Empty);
     }
+    // Text is proven once for the whole record, which costs far less than string by string. What is not text is read all the
+    // same: the reader says where, or the bytes stand in a value that is passed over.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => whole(serde_json::Deserializer::from_str(text), limits),
+        Err(_) => whole(serde_json::Deserializer::from_slice(bytes), limits),
+    }
+}
+
+/// One incident, and nothing behind it.
+fn whole<'a, R: Read<'a>>(
+    mut reader: serde_json::Deserializer<R>,
+    limits: &Limits,
+) -> Result<Incident<'a>, ParseError> {
     let too_many_alerts = Cell::new(false);
     let seed = Records { alerts_limit: limits.alerts, too_many_alerts: &too_many_alerts };
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = IncidentSeed(seed).deserialize(&mut reader).and_then(|read| reader.end().map(|()| read));
     if too_many_alerts.get() {
         return Err(ParseError::TooManyAlerts { limit: limits.alerts });
@@ -302,7 +315,60 @@ mod tests {
         assert_eq!(incident.fields, [(Cow::Borrowed("event"), Value::Text("updated".into()))]);
     }
 
+    #[test]
+    fn bytes_that_are_no_text_are_an_error_where_they_are_read_and_nothing_where_they_are_passed_over() {
+        let error = Incident::parse(b"{\"id\": \"x\",\n \"a\": \"b\xff\"}").expect_err("no text").to_string();
+        assert_eq!(error, "not JSON at line 2, column 9: invalid unicode code point");
+        let passed_over =
+            Incident::parse(b"{\"id\": \"x\", \"tags\": [{\"name\": \"n\", \"value\": 1, \"note\": \"\xff\"}]}");
+        assert_eq!(passed_over.expect("an incident").tags.0, [(Cow::Borrowed("n"), Value::Int(1))]);
+    }
+
+    /// Any JSON value, with names and texts that need escapes and those that are longer than a byte a letter.
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let text = || proptest::string::string_regex("[a-z\"\\\\\n\u{e9}\u{1f600}]{0,6}").expect("a pattern");
+        let scalar = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            text().prop_map(serde_json::Value::from),
+        ];
+        scalar.prop_recursive(3, 16, 4, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+                proptest::collection::hash_map(text(), inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn every_json_value_is_kept_as_serde_json_reads_it(value in json(), pretty in any::<bool>()) {
+            let record = serde_json::json!({"incident": {"id": "x", "alerts": [{"other": value}], "tags": {"t": value}, "other": value}});
+            let text = if pretty { serde_json::to_string_pretty(&record) } else { serde_json::to_string(&record) };
+            let text = text.expect("JSON");
+            let incident = Incident::parse(text.as_bytes()).expect("an incident");
+            for kept in [&incident.fields[0].1, &incident.tags.0[0].1, &incident.alerts[0].fields[0].1] {
+                prop_assert_eq!(serde_json::to_value(kept).expect("JSON"), value.clone());
+            }
+        }
+
+        #[test]
+        fn proving_text_once_or_string_by_string_comes_to_the_same(
+            edits in proptest::collection::vec((0usize..1200, prop_oneof![any::<u8>(), proptest::sample::select(b"{}[]\",:0tn\\".to_vec())]), 0..4),
+            written_twice in proptest::sample::select(vec!["", "\"id\": \"60f2\", ", "\"status\": \"\\u006fk\", ", "\"alerts\": \"\\ud800\", "]),
+        ) {
+            let mut bytes = CAMEL.replacen("\"status\"", &format!("{written_twice}\"status\""), 1).into_bytes();
+            for (at, byte) in edits {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            let limits = Limits::default();
+            prop_assert_eq!(incident(&bytes, &limits), whole(serde_json::Deserializer::from_slice(&bytes), &limits));
+        }
+
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _result = Incident::parse(&bytes);
