@@ -127,7 +127,7 @@ fn of_parts(parts: &Parts) -> Readiness {
     match &parts.ledger {
         ledger::Health::Writable => {}
         ledger::Health::Stalled { reason } => {
-            reasons.push(format!("the ledger cannot be written, so nothing starts: {reason}"));
+            reasons.push(format!("the ledger is stalled: {reason}"));
         }
         ledger::Health::Broken { reason } => reasons.push(format!("the ledger is broken: {reason}")),
     }

@@ -11,6 +11,7 @@ mod reading;
 mod tests;
 pub(crate) mod topic;
 mod wire;
+mod writing;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,6 +30,7 @@ use crate::ledger::error::{AppendError, HoldError, OpenError};
 use crate::ledger::fold::State;
 use crate::ledger::lock::{Acquired, FileLock};
 use crate::ledger::shared::topic::{Tail, Topic, TopicError, TopicRecord};
+use crate::ledger::shared::writing::Writing;
 use crate::ledger::store::Store;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -67,7 +69,7 @@ pub(crate) struct Replica {
     numbers: AtomicU64,
     /// Counts the pages that were read.
     read: watch::Sender<u64>,
-    health: watch::Sender<Health>,
+    writing: Writing,
     // The copy is this process's alone.
     _lock: FileLock,
 }
@@ -97,6 +99,7 @@ impl Following {
     pub(crate) async fn start(by: SharedBy, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Self, OpenError> {
         let SharedBy { session, lease, copy, topic, mut tail } = by;
         let (store, lock) = blocking(&copy, fresh).await??;
+        let writing = Writing::new(topic.name());
         let replica = Replica {
             session: Session::new(&session.replace('/', "-")),
             store: Arc::new(store),
@@ -108,7 +111,7 @@ impl Following {
             waiting: Mutex::default(),
             numbers: AtomicU64::new(0),
             read: watch::channel(0).0,
-            health: watch::channel(Health::Writable).0,
+            writing,
             _lock: lock,
         };
         let replica = Arc::new(replica);
@@ -161,7 +164,7 @@ impl Replica {
     }
 
     pub(crate) fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+        self.writing.health()
     }
 
     fn now(&self) -> Duration {
@@ -280,8 +283,9 @@ impl Replica {
         if !notes.is_empty() {
             // Before what they count: a crash in between counts one too many rather than one too few.
             let notes: Vec<TopicRecord> = notes.into_iter().map(wire::note).collect();
+            let writer = self.writing.writer(0);
             while let Some(trouble) = self.send(0, notes.clone()).await? {
-                self.stalled(&trouble);
+                writer.waits(&trouble);
                 tokio::time::sleep(REPEAT_AFTER).await;
             }
         }
@@ -300,16 +304,17 @@ impl Replica {
         let partition = wire::partition(&key.to_string(), self.topic.partitions());
         let (verdicts, mut verdict) = mpsc::unbounded_channel();
         let mut numbers = Numbers { replica: self, used: Vec::new() };
+        let writer = self.writing.writer(partition);
         loop {
             let number = numbers.next(verdicts.clone());
             match self.send(partition, vec![wire::line(number, key, at_ms, &line)]).await? {
                 None => break,
                 // It may be in the log all the same. Then this copy of it builds on too few lines and changes nothing.
-                Some(trouble) => self.stalled(&trouble),
+                Some(trouble) => writer.waits(&trouble),
             }
             tokio::time::sleep(REPEAT_AFTER).await;
         }
-        drop(verdicts);
+        drop((verdicts, writer));
         match verdict.recv().await {
             Some(Ok(())) => Ok(()),
             Some(Err(refused)) => {
@@ -336,8 +341,8 @@ impl Replica {
 
     /// One call. `Some`: it may be repeated, and this is why it has to be.
     async fn send(&self, partition: u32, records: Vec<TopicRecord>) -> Result<Option<String>, AppendError> {
-        if let Health::Broken { reason } = &*self.health.borrow() {
-            return Err(AppendError::Broken { reason: reason.clone() });
+        if let Some(reason) = self.writing.broken() {
+            return Err(AppendError::Broken { reason });
         }
         match self.topic.append(partition, records).await {
             Ok(()) => Ok(None),
@@ -386,7 +391,7 @@ impl Replica {
             let ms = u64::try_from(sent.as_millis()).unwrap_or(u64::MAX);
             match self.topic.append(0, vec![wire::alive(&self.session, ms)]).await {
                 Ok(()) => self.acknowledged(sent),
-                Err(error) => self.stalled(&error.to_string()),
+                Err(error) => self.writing.signs(Some(error.to_string())),
             }
             self.forget_the_dead().await;
         }
@@ -399,11 +404,9 @@ impl Replica {
             Some(mark) => now.saturating_sub(mark),
             None => now,
         };
-        if unread > self.lease_length {
-            self.stalled(&format!("what is written does not come back within {} s", unread.as_secs()));
-        } else {
-            self.healthy();
-        }
+        let late = unread > self.lease_length;
+        let late = late.then(|| format!("what is written does not come back within {} s", unread.as_secs()));
+        self.writing.signs(late);
     }
 
     async fn forget_the_dead(&self) {
@@ -413,36 +416,6 @@ impl Replica {
         if !records.is_empty() {
             // It costs a few bytes until somebody else tries.
             let _ = self.topic.append(0, records).await;
-        }
-    }
-
-    fn healthy(&self) {
-        let recovered = self.health.send_if_modified(|health| {
-            let stalled = matches!(health, Health::Stalled { .. });
-            if stalled {
-                *health = Health::Writable;
-            }
-            stalled
-        });
-        if recovered {
-            tracing::info!(topic = self.topic.name(), "the ledger can be written again");
-        }
-    }
-
-    fn stalled(&self, detail: &str) {
-        let reason = format!(
-            "the ledger topic {} cannot be written: {detail}; nothing new starts until it can",
-            self.topic.name()
-        );
-        let news = self.health.send_if_modified(|health| {
-            let news = *health == Health::Writable;
-            if !matches!(health, Health::Broken { .. }) {
-                *health = Health::Stalled { reason: reason.clone() };
-            }
-            news
-        });
-        if news {
-            tracing::error!(reason, "the ledger is stalled");
         }
     }
 }

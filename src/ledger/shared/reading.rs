@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::ledger::Health;
 use crate::ledger::shared::topic::{Tail, TopicRecord};
 use crate::ledger::shared::{Replica, Verdict, wire};
 use crate::ledger::store::Heard;
@@ -29,8 +28,7 @@ impl Replica {
             }
         };
         let reason = format!("the ledger topic {} cannot be followed: {detail}", self.topic.name());
-        tracing::error!(reason, "the ledger is broken");
-        self.health.send_replace(Health::Broken { reason });
+        self.writing.give_up(reason);
         // Whoever waits for a line to come back learns that it will not.
         self.waiting().clear();
     }

@@ -21,10 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 struct Memory(watch::Sender<Vec<TopicRecord>>);
 
-/// One replica's way to it, which may be cut.
+/// One replica's way to it, which may be cut, and to one partition alone as well.
 struct Way {
     log: Memory,
+    partitions: u32,
     cut: Arc<AtomicBool>,
+    cut_to: watch::Receiver<Option<u32>>,
 }
 
 struct From {
@@ -39,11 +41,11 @@ impl Topic for Way {
     }
 
     fn partitions(&self) -> u32 {
-        1
+        self.partitions
     }
 
-    fn append(&self, _partition: u32, records: Vec<TopicRecord>) -> BoxFuture<'_, Result<(), TopicError>> {
-        let appended = if self.cut.load(Ordering::SeqCst) {
+    fn append(&self, partition: u32, records: Vec<TopicRecord>) -> BoxFuture<'_, Result<(), TopicError>> {
+        let appended = if self.cut.load(Ordering::SeqCst) || *self.cut_to.borrow() == Some(partition) {
             Err(TopicError::Again("cut".to_owned()))
         } else {
             self.log.0.send_modify(|log| log.extend(records));
@@ -73,6 +75,9 @@ struct World {
     log: Memory,
     folder: tempfile::TempDir,
     lease: Duration,
+    partitions: u32,
+    /// A partition that nobody can write.
+    cut_to: watch::Sender<Option<u32>>,
 }
 
 impl World {
@@ -81,7 +86,8 @@ impl World {
     }
 
     fn leased_for(lease: Duration) -> Self {
-        Self { log: Memory(watch::channel(Vec::new()).0), folder: tempfile::tempdir().unwrap(), lease }
+        let (folder, cut_to) = (tempfile::tempdir().unwrap(), watch::channel(None).0);
+        Self { log: Memory(watch::channel(Vec::new()).0), folder, lease, partitions: 1, cut_to }
     }
 
     async fn replica(&self, name: &str) -> (Ledger, Arc<AtomicBool>) {
@@ -92,7 +98,12 @@ impl World {
             session: name.to_owned(),
             lease: self.lease,
             copy: self.folder.path().join(format!("{name}.copy")),
-            topic: Arc::new(Way { log: self.log.clone(), cut: Arc::clone(&cut) }),
+            topic: Arc::new(Way {
+                log: self.log.clone(),
+                partitions: self.partitions,
+                cut: Arc::clone(&cut),
+                cut_to: self.cut_to.subscribe(),
+            }),
             tail: Box::new(From { log, at: 0, end }),
         };
         (Ledger::share(by, &mut |_| {}).await.unwrap(), cut)
@@ -186,6 +197,40 @@ async fn who_is_cut_off_starts_nothing_and_after_waking_nothing_that_it_meant_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_cannot_be_written_shows_in_spite_of_signs_of_life_and_holds_up_no_other() {
+    let world = World { partitions: 3, ..World::new() };
+    let (a, _) = world.replica("a").await;
+    let at = |incident: &str| super::wire::partition(&key(incident).to_string(), 3);
+    let names: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let (stuck, free) =
+        (names.iter().find(|name| at(name) == 2).unwrap(), names.iter().find(|name| at(name) == 1).unwrap());
+    world.cut_to.send_replace(Some(2));
+    let mut health = a.health();
+    let waits = a.append(record(stuck, intent()));
+    tokio::pin!(waits);
+    let stalled = async { health.wait_for(|health| *health != Health::Writable).await.unwrap().clone() };
+    let stalled = tokio::select! {
+        _ = &mut waits => panic!("it was written"),
+        stalled = tokio::time::timeout(PATIENCE, stalled) => stalled.unwrap(),
+    };
+    let Health::Stalled { reason } = stalled else { panic!("stalled") };
+    assert!(reason.starts_with("partition 2 of the ledger topic ledger cannot be written"), "{reason}");
+    a.append(record(free, intent())).await.unwrap();
+    // Signs of life that get through do not say that the partition is well.
+    let alive = || world.log.0.borrow().iter().filter(|record| record.key.starts_with("alive/")).count();
+    let (mut log, before) = (world.log.0.subscribe(), alive());
+    let signs = log.wait_for(|log| log.iter().filter(|r| r.key.starts_with("alive/")).count() > before + 1);
+    tokio::select! {
+        _ = &mut waits => panic!("it was written"),
+        signs = tokio::time::timeout(PATIENCE, signs) => drop(signs.unwrap().unwrap()),
+    }
+    assert!(matches!(&*a.health().borrow(), Health::Stalled { reason } if reason.starts_with("partition 2 ")));
+    world.cut_to.send_replace(None);
+    tokio::time::timeout(PATIENCE, waits).await.unwrap().unwrap();
+    assert_eq!(*a.health().borrow(), Health::Writable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_let_go_is_taken_at_once() {
     let world = World::leased_for(PATIENCE * 3);
     let ((a, _), (b, _)) = (world.replica("a").await, world.replica("b").await);
@@ -252,7 +297,12 @@ async fn a_topic_that_is_not_ours_is_left_alone() {
         session: "a".into(),
         lease: LEASE,
         copy: world.folder.path().join("a.copy"),
-        topic: Arc::new(Way { log: world.log.clone(), cut: Arc::default() }),
+        topic: Arc::new(Way {
+            log: world.log.clone(),
+            partitions: 1,
+            cut: Arc::default(),
+            cut_to: world.cut_to.subscribe(),
+        }),
         tail: Box::new(From { log, at: 0, end }),
     };
     let error = Ledger::share(by, &mut |_| {}).await.unwrap_err().to_string();
