@@ -1,7 +1,8 @@
-//! Topics: created if absent, and described.
+//! Topics: created if absent, and described with their settings.
 //!
 //! Only what a program needs that keeps its own state in Kafka. Absent: deleting, altering, access control.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::client::cluster::Cluster;
 use crate::client::config::ClientConfig;
 use crate::client::consumer::{BuildError, random};
 use crate::client::request::create_topics::{CreateTopic, CreateTopicAnswer};
+use crate::client::request::describe_configs::{DescribeConfigs, DescribeConfigsAnswer};
 use crate::client::request::metadata::GetMetadata;
 
 /// Asks the cluster about its topics, and for new ones.
@@ -172,6 +174,17 @@ impl Admin {
         self.persist(topic, until, deadline, |limit| self.try_to_describe(topic, limit)).await
     }
 
+    /// The settings of a topic that are in force, by Kafka's names: of those that are asked for, the ones that have a value.
+    pub async fn describe_settings(
+        &self,
+        topic: &str,
+        names: &[&str],
+        deadline: Duration,
+    ) -> Result<BTreeMap<String, String>, AdminError> {
+        let until = Instant::now() + deadline;
+        self.persist(topic, until, deadline, |limit| self.try_to_describe_settings(topic, names, limit)).await
+    }
+
     /// Tries until it works, cannot work, or `until`, which ends the `deadline` that the caller gave.
     async fn persist<T, F: Future<Output = Result<T, Failure>>>(
         &self,
@@ -237,6 +250,27 @@ impl Admin {
             error => Err(failure(error, None)),
         }
     }
+
+    async fn try_to_describe_settings(
+        &self,
+        topic: &str,
+        names: &[&str],
+        limit: Duration,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let connection = self.cluster.any().await.map_err(|error| Failure::Passing(error.to_string()))?;
+        let request = settings_of(topic, names);
+        let answer = connection.request(request, limit).await.map_err(|error| Failure::Passing(error.to_string()))?;
+        match answer {
+            None => Err(Failure::Passing("the answer does not name the topic".to_owned())),
+            Some(DescribeConfigsAnswer { error: ErrorCode::None, settings, .. }) => Ok(settings),
+            Some(DescribeConfigsAnswer { error, message, .. }) => Err(failure(error, message)),
+        }
+    }
+}
+
+/// The question for settings of a topic.
+pub(crate) fn settings_of(topic: &str, names: &[&str]) -> DescribeConfigs {
+    DescribeConfigs { topic: topic.to_owned(), names: names.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 impl fmt::Debug for Admin {

@@ -3,12 +3,14 @@
 //! Nothing is retried, nothing is kept, nothing is changed: no group is joined, no offset committed, no topic created.
 //! [`probe`](crate::client::probe) tells of all layers of a server at once; here each is asked for by itself.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::client::admin::settings_of;
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
 use crate::client::connection::{ConnectError, Connection, Connector, Load, RequestError};
 use crate::client::dial::{self, DialError};
@@ -55,6 +57,8 @@ pub struct PartitionView {
     pub partition: TopicPartition,
     /// Where its leader listens; `None`: it has none.
     pub leader: Option<HostPort>,
+    /// How many replicas it has.
+    pub replicas: usize,
 }
 
 impl Login {
@@ -86,9 +90,20 @@ impl Login {
             partitions.extend(topic.partitions.iter().map(|partition| PartitionView {
                 partition: TopicPartition { topic: Arc::clone(&topic.name), partition: partition.partition },
                 leader: partition.leader.and_then(listens),
+                replicas: partition.replicas.len(),
             }));
         }
         Ok((partitions, wrong))
+    }
+
+    /// The settings of a topic that are in force, by Kafka's names: of those that are asked for, the ones that have a value.
+    pub async fn settings(&self, topic: &str, names: &[&str]) -> Result<BTreeMap<String, String>, String> {
+        let answer = self.0.request(settings_of(topic, names), self.1).await.map_err(|error| error.to_string())?;
+        match answer {
+            Some(answer) if answer.error == ErrorCode::None => Ok(answer.settings),
+            Some(answer) => Err(answer.error.name().to_owned()),
+            None => Err("the answer does not name the topic".to_owned()),
+        }
     }
 
     /// Where the coordinator of a group listens.

@@ -12,6 +12,7 @@ mod heart;
 mod hour;
 mod kafka;
 mod keys;
+mod ledger_settings;
 mod life;
 mod load;
 mod observe;

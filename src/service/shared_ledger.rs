@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::client::{Admin, ClientConfig, NewTopic, Producer, ProducerConfig, Reader, StartAt, TopicPartition};
+use crate::client::{
+    Admin, AdminError, ClientConfig, NewTopic, Producer, ProducerConfig, Reader, StartAt, TopicPartition,
+};
 use crate::config::{KafkaLedger, Storage};
 use crate::ledger::{Ledger, OpenError, Progress, SharedBy};
 use crate::pipeline::{KafkaTail, KafkaTopic};
 
 use super::health::{Health, State};
+use super::ledger_settings::{self, Finding};
 use super::life::host_name;
 
 /// For one question about the topic, or to make it.
@@ -94,7 +97,31 @@ async fn there(topic: &KafkaLedger, client: ClientConfig) -> Result<i32, NoLedge
              their number, so it must never change"
         )));
     }
+    settings(&admin, name, known.replication_factor).await?;
     Ok(i32::from(says))
+}
+
+/// Sees to it that the brokers keep what is written there. It is asked again while they do not: whoever alters the topic need not start anything.
+async fn settings(admin: &Admin, topic: &str, replicas: usize) -> Result<(), NoLedger> {
+    let found = match admin.describe_settings(topic, &ledger_settings::NAMES, ASKS_WITHIN).await {
+        Ok(settings) => ledger_settings::judge(topic, &settings, replicas),
+        // Who may not look may write all the same.
+        Err(error @ AdminError::Refused { .. }) => {
+            tracing::warn!(
+                topic, %error,
+                "the settings of the ledger topic cannot be looked at (this user needs DescribeConfigs on it); its cleanup.policy has to be `compact`"
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(NoLedger::Again(error.to_string())),
+    };
+    for finding in found {
+        match finding {
+            Finding::Wrong(what) => return Err(NoLedger::Again(what)),
+            Finding::Risky(what) => tracing::warn!(topic, "{what}"),
+        }
+    }
+    Ok(())
 }
 
 fn wanted(topic: &KafkaLedger) -> NewTopic {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka_broker_double::incidents::{IncidentSpec, Seed};
 use kafka_broker_double::target::{Reply, Target};
-use kafka_broker_double::{Cluster, Record};
+use kafka_broker_double::{ApiKey, Cluster, Record, ResponseError};
 
 use crate::world::port;
 use crate::world::process::{Service, binary, wait_for};
@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 fn broker(ledger_partitions: usize) -> Cluster {
     let builder = Cluster::builder().topic(TOPIC, 2).security(settings::double_security());
-    builder.topic(LEDGER, ledger_partitions).start()
+    let cluster = builder.topic(LEDGER, ledger_partitions).start();
+    cluster.topic_setting(LEDGER, "cleanup.policy", "compact");
+    cluster
 }
 
 fn start(cluster: &Cluster, folder: &Path, storage: &str, more: &str) -> Service {
@@ -94,6 +96,42 @@ fn a_topic_of_another_size_ends_the_start_and_a_missing_one_is_waited_for_or_mad
     let folder = tempfile::tempdir().expect("a folder");
     let mut service = start(&cluster, folder.path(), "topic: not-there, create: true, replication_factor: 1", "");
     service.wait_ready(PATIENCE);
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+}
+
+#[test]
+fn a_topic_from_which_brokers_delete_is_refused_until_it_is_altered_and_what_a_lost_broker_costs_is_told() {
+    let cluster = broker(1);
+    cluster.topic_setting(LEDGER, "cleanup.policy", "compact,delete");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = start(&cluster, folder.path(), &format!("topic: {LEDGER}"), "");
+    let refused = |code, body: &str| {
+        code == 503
+            && body.contains("cleanup.policy=compact,delete")
+            && body.contains("--add-config cleanup.policy=compact")
+    };
+    service.wait_readyz("the policy to be refused", PATIENCE, refused);
+    let doctor = |expected: &str| {
+        let ran = binary().args(["doctor", "--config"]).arg(folder.path().join("config.yaml")).output();
+        let said = String::from_utf8(ran.expect("the binary starts").stdout).expect("text");
+        assert!(said.contains(expected), "{expected}: {said}");
+    };
+    doctor("has cleanup.policy=compact,delete");
+    cluster.topic_setting(LEDGER, "cleanup.policy", "compact");
+    service.wait_ready(PATIENCE);
+    assert!(service.log().contains("one replica: what was done is lost with its broker"), "{}", service.log());
+    doctor("one replica: what was done is lost with its broker");
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+}
+
+#[test]
+fn who_may_not_look_at_the_settings_of_the_topic_starts_and_is_told() {
+    let cluster = broker(1);
+    cluster.on(ApiKey::DescribeConfigs).times(usize::MAX).error(ResponseError::TopicAuthorizationFailed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = start(&cluster, folder.path(), &format!("topic: {LEDGER}"), "");
+    service.wait_ready(PATIENCE);
+    assert!(service.log().contains("cannot be looked at"), "{}", service.log());
     assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
 }
 

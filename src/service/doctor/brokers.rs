@@ -13,6 +13,7 @@ use crate::config::{Backend, Config, Kafka, KafkaLedger};
 use crate::secret::Secrets;
 
 use super::super::kafka;
+use super::super::ledger_settings::{Finding, judge};
 use super::super::life::host_name;
 use super::report::Layer;
 use super::{Notes, now_s, validity};
@@ -196,6 +197,8 @@ async fn ledger_topic(login: &Login, ledger: &KafkaLedger, notes: &Notes) {
         Ok((partitions, wrong)) => match wrong.first() {
             None if partitions.len() == usize::from(ledger.partitions) => {
                 notes.good(Layer::Topics, subject, format!("the ledger, {} partitions", partitions.len()), begun);
+                let replicas = partitions.iter().map(|view| view.replicas).min().unwrap_or(0);
+                ledger_settings(login, subject, replicas, notes).await;
             }
             None => {
                 let what = format!(
@@ -216,6 +219,29 @@ async fn ledger_topic(login: &Login, ledger: &KafkaLedger, notes: &Notes) {
             Some((_, error)) => notes.bad(Layer::Topics, subject, error.name().to_owned(), advice, begun),
         },
         Err(error) => notes.bad(Layer::Topics, subject, error.to_string(), advice, begun),
+    }
+}
+
+/// Whether the brokers keep what is written there.
+async fn ledger_settings(login: &Login, topic: &str, replicas: usize, notes: &Notes) {
+    let begun = Instant::now();
+    let settings = match login.settings(topic, &super::super::ledger_settings::NAMES).await {
+        Ok(settings) => settings,
+        Err(error) => {
+            let what = format!(
+                "its settings cannot be looked at (DescribeConfigs): {error}; cleanup.policy has to be `compact`"
+            );
+            notes.notable(Layer::Topics, &topic, what, begun);
+            return;
+        }
+    };
+    for finding in judge(topic, &settings, replicas) {
+        match finding {
+            Finding::Wrong(what) => {
+                notes.bad(Layer::Topics, &topic, what, "alter the topic; nothing starts until then", begun);
+            }
+            Finding::Risky(what) => notes.notable(Layer::Topics, &topic, what, begun),
+        }
     }
 }
 

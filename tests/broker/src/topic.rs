@@ -1,5 +1,7 @@
 //! Topics and partitions as the cluster's metadata sees them.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
@@ -12,6 +14,8 @@ pub(crate) struct Topic {
     pub(crate) partitions: Vec<Partition>,
     /// Broker times replace the producers'.
     pub(crate) log_append_time: bool,
+    /// Settings that somebody gave, by Kafka's names.
+    pub(crate) settings: BTreeMap<String, String>,
     /// What metadata answers instead of the topic.
     pub(crate) metadata_error: Option<ResponseError>,
 }
@@ -62,7 +66,13 @@ impl Topic {
     /// A topic with a new id.
     pub(crate) fn new(id: u128, partitions: usize, nodes: &[i32], replication: usize) -> Self {
         let partitions = (0..partitions).map(|index| Partition::new(index, nodes, replication)).collect();
-        Self { id: Uuid::from_u128(id), partitions, log_append_time: false, metadata_error: None }
+        Self {
+            id: Uuid::from_u128(id),
+            partitions,
+            log_append_time: false,
+            settings: BTreeMap::new(),
+            metadata_error: None,
+        }
     }
 
     /// The partition of that number.

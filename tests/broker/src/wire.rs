@@ -108,4 +108,5 @@ apis! {
     OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, 2 to 4;
     SaslAuthenticate: SaslAuthenticateRequest => SaslAuthenticateResponse, 0 to 2;
     CreatePartitions: CreatePartitionsRequest => CreatePartitionsResponse, 0 to 3;
+    DescribeConfigs: DescribeConfigsRequest => DescribeConfigsResponse, 1 to 4;
 }

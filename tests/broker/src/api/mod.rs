@@ -3,6 +3,7 @@
 //! Promised: handlers hold the lock only while they look or change, never across an await.
 
 pub(crate) mod api_versions;
+mod describe_configs;
 pub(crate) mod fetch;
 pub(crate) mod fetch_session;
 mod find_coordinator;
@@ -60,6 +61,7 @@ pub(crate) async fn answer(call: &Call<'_>, request: Request) -> Option<Response
         Request::DeleteTopics(request) => topics::delete(call, &request).into(),
         Request::CreatePartitions(request) => topics::create_partitions(call, &request).into(),
         Request::DeleteRecords(request) => topics::delete_records(call, &request).into(),
+        Request::DescribeConfigs(request) => describe_configs::answer(call, &request).into(),
         // Those that log in never get here; on a listener without login, or after it, this is the answer (KafkaApis).
         request @ (Request::SaslHandshake(_) | Request::SaslAuthenticate(_)) => {
             refusal::refuse(&request, call.version, ResponseError::IllegalSaslState)

@@ -7,6 +7,7 @@ use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
@@ -20,9 +21,9 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset,
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, BrokerId, CreatePartitionsResponse, CreateTopicsResponse, DeleteRecordsResponse,
-    DeleteTopicsResponse, DescribeGroupsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    DeleteTopicsResponse, DescribeConfigsResponse, DescribeGroupsResponse, FetchRequest, FetchResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse,
+    LeaveGroupResponse, ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
     OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, ProducerId, SaslAuthenticateResponse,
     SaslHandshakeResponse, SyncGroupResponse,
@@ -77,6 +78,15 @@ pub(crate) fn refuse(request: &Request, version: i16, error: ResponseError) -> R
             InitProducerIdResponse::default().with_error_code(code).with_producer_id(ProducerId(-1)).into()
         }
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch(request, code).into(),
+        Request::DescribeConfigs(request) => {
+            let results = request.resources.iter().map(|asked| {
+                DescribeConfigsResult::default()
+                    .with_error_code(code)
+                    .with_resource_type(asked.resource_type)
+                    .with_resource_name(asked.resource_name.clone())
+            });
+            DescribeConfigsResponse::default().with_results(results.collect()).into()
+        }
         Request::CreateTopics(_)
         | Request::DeleteTopics(_)
         | Request::DeleteRecords(_)

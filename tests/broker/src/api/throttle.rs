@@ -38,6 +38,7 @@ pub(crate) fn set(response: &mut Response, throttle: Duration) {
         DeleteRecords,
         InitProducerId,
         OffsetForLeaderEpoch,
-        CreatePartitions
+        CreatePartitions,
+        DescribeConfigs
     );
 }

@@ -2,7 +2,7 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_records_request::DeleteRecordsPartition;
 use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
@@ -42,12 +42,14 @@ fn create_one(state: &mut State, topic: &CreatableTopic, validate_only: bool) ->
         return Ok(Uuid::nil());
     }
     let id = state.create_topic(&topic.name, partitions, replication);
-    // Of a topic's settings, only whose clock its records go by makes a difference here.
+    // Of a topic's settings, only whose clock its records go by makes a difference here; the others are told when asked for.
     let by_append_time = topic.configs.iter().any(|config| {
         config.name.as_str() == "message.timestamp.type" && config.value.as_deref() == Some("LogAppendTime")
     });
     if let Some(created) = state.topics.get_mut(topic.name.as_str()) {
         created.log_append_time = by_append_time;
+        let value = |given: &CreatableTopicConfig| given.value.as_deref().unwrap_or_default().to_owned();
+        created.settings = topic.configs.iter().map(|given| (given.name.to_string(), value(given))).collect();
     }
     Ok(id)
 }

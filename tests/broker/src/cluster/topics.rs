@@ -33,6 +33,13 @@ impl Cluster {
         }
     }
 
+    /// Gives a topic a setting, by Kafka's name; told when asked for (DescribeConfigs), and without effect here.
+    pub fn topic_setting(&self, name: &str, setting: &str, value: &str) {
+        if let Some(topic) = self.shared().lock().topics.get_mut(name) {
+            topic.settings.insert(setting.to_owned(), value.to_owned());
+        }
+    }
+
     /// Broker times replace the producers' in what is produced over the wire (`message.timestamp.type=LogAppendTime`).
     pub fn log_append_time(&self, name: &str) {
         if let Some(topic) = self.shared().lock().topics.get_mut(name) {

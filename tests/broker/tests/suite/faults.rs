@@ -9,10 +9,10 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SaslAuthenticateRequest,
-    SyncGroupRequest, TopicName,
+    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
+    MetadataResponse, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    SaslAuthenticateRequest, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 
@@ -197,4 +197,5 @@ fn every_api_can_be_refused_in_every_version() {
     refused_in_every_version::<InitProducerIdRequest>(&cluster);
     refused_in_every_version::<OffsetForLeaderEpochRequest>(&cluster);
     refused_in_every_version::<CreatePartitionsRequest>(&cluster);
+    refused_in_every_version::<DescribeConfigsRequest>(&cluster);
 }
