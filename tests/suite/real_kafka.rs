@@ -7,6 +7,7 @@ mod admin;
 mod brokers;
 mod crash;
 mod credentials;
+mod cut_off;
 mod member;
 mod members;
 mod memory;

@@ -15,36 +15,44 @@ use crate::world::settings::{self, Brokers};
 use crate::world::wire::Wire;
 use crate::world::{port, produce};
 
-const EPISODES: usize = 2_000;
-const PARTITIONS: i32 = 4;
+pub(super) const EPISODES: usize = 2_000;
+pub(super) const PARTITIONS: i32 = 4;
 const TOPIC: &str = "shared";
 const GROUP: &str = "shared-group";
 const LEDGER: &str = "shared-ledger";
-const PATIENCE: Duration = Duration::from_mins(3);
+pub(super) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How long the target takes, so that a fault finds attempts on the network.
-const TARGET_TAKES: Duration = Duration::from_millis(40);
+pub(super) const TARGET_TAKES: Duration = Duration::from_millis(40);
 
-struct Replica {
+pub(super) struct Replica {
     folder: tempfile::TempDir,
     config: String,
     port: u16,
 }
 
 impl Replica {
-    fn new(brokers: &Brokers, target: &Target) -> Self {
+    /// One that reads a topic in a group and has a ledger topic: `[topic, group, ledger]`.
+    pub(super) fn new(brokers: &Brokers, target: &Target, [topic, group, ledger]: [&str; 3]) -> Self {
         let (folder, port) = (tempfile::tempdir().expect("a folder"), port::free());
         let rules =
             format!("limits: {{max_concurrent_actions: 4}}\n{}", settings::hook(&target.url("/{{incident.id}}")));
-        let config = settings::config(brokers, folder.path(), GROUP, TOPIC, port, &rules);
-        let topic = format!(
-            "{{backend: kafka, topic: {LEDGER}, partitions: 3, create: true, replication_factor: 1, lease: 4s,"
+        let config = settings::config(brokers, folder.path(), group, topic, port, &rules);
+        let storage = format!(
+            "{{backend: kafka, topic: {ledger}, partitions: 3, create: true, replication_factor: 1, lease: 4s,"
         );
-        let config = config.replace("{backend: file,", &topic);
+        let config = config.replace("{backend: file,", &storage);
         Self { folder, config, port }
     }
 
-    fn start(&self) -> Service {
+    /// The same over PLAINTEXT, for a listener where nobody logs in.
+    pub(super) fn without_login(mut self) -> Self {
+        let of_login = |line: &&str| !line.contains("msk_auth") && !line.contains("ssl.ca.location");
+        self.config = self.config.lines().filter(of_login).flat_map(|line| [line, "\n"]).collect();
+        self
+    }
+
+    pub(super) fn start(&self) -> Service {
         Service::start(self.folder.path(), &self.config, self.port)
     }
 }
@@ -56,8 +64,8 @@ fn every_episode_succeeds_once_while_replicas_are_killed_and_stopped() {
     wire.create_topic(TOPIC, PARTITIONS, &[]);
     let target = Target::start();
     target.default_reply(Reply::status(200).after(TARGET_TAKES));
-    let brokers = Brokers::real(cluster);
-    let (one, other) = (Replica::new(&brokers, &target), Replica::new(&brokers, &target));
+    let (brokers, names) = (Brokers::real(cluster), [TOPIC, GROUP, LEDGER]);
+    let (one, other) = (Replica::new(&brokers, &target, names), Replica::new(&brokers, &target, names));
 
     let (mut killed, mut stopped) = (one.start(), other.start());
     for service in [&mut killed, &mut stopped] {
@@ -95,13 +103,13 @@ fn every_episode_succeeds_once_while_replicas_are_killed_and_stopped() {
     }
 }
 
-fn calls(target: &Target, many: usize, service: &Service) {
+pub(super) fn calls(target: &Target, many: usize, service: &Service) {
     let words = || format!("{many} calls, there were {}\n{}", target.request_count(), service.last_words());
     wait_for(words, PATIENCE, || (target.request_count() >= many).then_some(()));
 }
 
 /// What a replica tells of all episodes.
-fn exported(replica: &Replica) -> Story {
+pub(super) fn exported(replica: &Replica) -> Story {
     let out = export(replica.folder.path());
     let mut story = Story::new();
     for line in out.lines() {

@@ -41,6 +41,11 @@ pub(crate) fn elder() -> Option<&'static Cluster> {
     CLUSTER.get_or_init(|| start_if_possible("3.9", &["--nodes", "1", "--heap", "512m"])).as_ref()
 }
 
+/// A cluster of one node for one test, which tells who logs in to come to `host`: what stands there is the test's.
+pub(crate) fn behind(host: &str) -> Option<Cluster> {
+    start_if_possible("4", &["--nodes", "1", "--heap", "512m", "--advertise", host])
+}
+
 /// A cluster of three nodes for one test at a time, all of them up. A dead node is noticed within four seconds, and
 /// every SASL session ends after five.
 pub(crate) fn three_nodes() -> Option<MutexGuard<'static, Cluster>> {

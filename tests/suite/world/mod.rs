@@ -1,5 +1,6 @@
 //! What stands around the service in a test: a real Kafka, the service as a process, the target of its webhooks.
 
+pub(crate) mod cable;
 pub(crate) mod desk;
 pub(crate) mod kafka;
 pub(crate) mod port;
