@@ -178,6 +178,7 @@ fn domain(ledger: Ledger, target: &str) -> Domain {
         status: Arc::default(),
         left: kafka_consumer::pipeline::Left::default(),
         desk: kafka_consumer::pipeline::Desk::default(),
+        adopt: |_, _| {},
         name: "bench".to_owned(),
         now_ms: wall_clock_ms,
     }

@@ -49,6 +49,8 @@ pub mod telemetry;
 #[cfg(feature = "service")]
 pub mod template;
 #[cfg(feature = "service")]
+pub mod traces;
+#[cfg(feature = "service")]
 pub mod transport;
 #[cfg(feature = "service")]
 pub mod yaml;

@@ -36,16 +36,18 @@ pub struct HttpSettings {
     pub response_bytes_max: usize,
     /// The `User-Agent`.
     pub user_agent: String,
+    /// What puts headers of its own on a request, such as the trace that it belongs to.
+    pub stamp: fn(&mut HeaderMap),
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
         let user_agent = concat!("kafka_consumer/", env!("CARGO_PKG_VERSION")).to_owned();
-        Self { response_bytes_max: 1 << 20, user_agent }
+        Self { response_bytes_max: 1 << 20, user_agent, stamp: |_| {} }
     }
 }
 
-/// A request, complete: nothing is added but what HTTP itself asks for.
+/// A request, complete: nothing is added but what HTTP itself and [`HttpSettings::stamp`] ask for.
 #[derive(Clone)]
 pub struct Request {
     /// Method.
@@ -272,6 +274,7 @@ impl HttpClient {
     async fn exchange(&self, client: &Client, request: Request) -> Result<Answer, reqwest::Error> {
         let mut outgoing = reqwest::Request::new(request.method, request.url);
         *outgoing.headers_mut() = request.headers;
+        (self.inner.settings.stamp)(outgoing.headers_mut());
         *outgoing.body_mut() = request.body.map(reqwest::Body::from);
         let mut response = client.execute(outgoing).await?;
         let mut body = BytesMut::new();

@@ -10,6 +10,7 @@ mod kafka;
 mod secrets;
 mod sections;
 mod storage;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use crate::config::sections::{
     Athenz, BigPanda, CloudWatch, DeadLetter, FlowSteps, Http, Limits, Log, LogFormat, Mode,
 };
 pub use crate::config::storage::{Backend, KafkaLedger, Storage};
+pub use crate::config::traces::Traces;
 
 use crate::guard;
 use crate::secret::Secrets;
@@ -65,6 +67,8 @@ pub struct Config {
     pub storage: Storage,
     /// Metrics as lines on stdout.
     pub cloudwatch: CloudWatch,
+    /// OpenTelemetry traces, where they go anywhere.
+    pub traces: Option<Traces>,
     /// Probes, page and metrics.
     pub http: Http,
     /// The API of `BigPanda`; without it the steps that need it are left out.
@@ -110,6 +114,7 @@ impl Config {
             kafka,
             storage,
             cloudwatch: sections::cloudwatch(&root),
+            traces: traces::read(&root),
             http: sections::http(&root),
             bigpanda: sections::bigpanda(&root),
             tls_ca_file: sections::tls(&root),
@@ -136,7 +141,7 @@ impl Config {
 }
 
 /// Where a `$secret:NAME` is read.
-const SECRET_PLACES: [&str; 8] = [
+const SECRET_PLACES: [&str; 9] = [
     "incident_actions",
     "alert_actions",
     "kafka.msk_auth.username",
@@ -144,6 +149,7 @@ const SECRET_PLACES: [&str; 8] = [
     "kafka.\"sasl.username\"",
     "kafka.\"sasl.password\"",
     "bigpanda.api_key",
+    "telemetry.traces.headers",
     "x-",
 ];
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use kafka_proto::backoff::Backoff;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::action::{Network, Report, Retries, Task};
 use crate::guard::Refusal;
@@ -14,6 +15,7 @@ use crate::pipeline::guard::{Interrupt, ours, pause, unless_stopped};
 use crate::pipeline::guards::{Pass, Turn};
 use crate::pipeline::observe::Occurrence;
 use crate::pipeline::run::{Run, random};
+use crate::pipeline::trace;
 use crate::plan::Step;
 
 /// What one attempt leaves to be done.
@@ -117,7 +119,9 @@ impl<R: Right> Run<'_, R> {
         let context = step.context(number);
         let task = Task { context: &context, episode: &step.episode, timeout: step.definition.policy.timeout };
         let began = Instant::now();
-        let report = std::panic::AssertUnwindSafe(action.execute(task, network)).catch_unwind().await;
+        let span = trace::attempt(step, number);
+        let attempt = std::panic::AssertUnwindSafe(action.execute(task, network)).catch_unwind();
+        let report = attempt.instrument(span.clone()).await;
         let report =
             report.unwrap_or_else(|_| Report::Unknown { reason: "the action panicked; see the log above".to_owned() });
         let report = self.heard(step, report);
@@ -126,6 +130,8 @@ impl<R: Right> Run<'_, R> {
             Report::Succeeded { .. } | Report::Failed { .. } | Report::Found { .. } | Report::Started { .. } => true,
             Report::Retryable { .. } | Report::Unknown { .. } => false,
         };
+        trace::reported(&span, &report);
+        drop(span);
         let notes = passed.report(works, (self.domain.now_ms)());
         if !notes.is_empty() {
             self.append_all(Vec::new(), notes).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kafka_proto::id::{LeaderEpoch, Offset};
 use kafka_proto::record::Record;
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::condition::{Decision, Match};
 use crate::dead_letter::DeadLetter;
@@ -13,6 +14,7 @@ use crate::ledger::Note;
 use crate::pipeline::feed::{Batch, Right};
 use crate::pipeline::rulebook::Edition;
 use crate::pipeline::run::Shared;
+use crate::pipeline::trace;
 
 /// What became of a batch.
 pub(crate) struct Decided<R> {
@@ -47,6 +49,8 @@ pub(crate) struct Candidate {
     pub(crate) updated_on: Option<i64>,
     pub(crate) matched: Option<Match>,
     pub(crate) value: Vec<u8>,
+    /// What happens to it, for OpenTelemetry.
+    pub(crate) span: Span,
 }
 
 impl Open {
@@ -109,12 +113,14 @@ fn judge<R: Right>(
         shared.newest.matched(&id, incident.updated_on);
         shared.guards.matched(&rules.guards, now.saturating_mul(1000));
     }
+    let span = trace::received(record, right.partition(), &id, matched.as_ref(), shared.domain.adopt);
     Some(Open::Matched(Candidate {
         offset: record.offset,
         incident: id,
         updated_on: incident.updated_on,
         matched,
         value: value.to_vec(),
+        span,
     }))
 }
 

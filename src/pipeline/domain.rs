@@ -13,6 +13,7 @@ use crate::pipeline::left::Left;
 use crate::pipeline::letters::Letters;
 use crate::pipeline::observe::{Observer, Status};
 use crate::pipeline::rulebook::Rulebook;
+use crate::pipeline::trace::Adopt;
 
 /// Everything that decides and acts. Built once by the service.
 pub struct Domain {
@@ -38,6 +39,8 @@ pub struct Domain {
     pub left: Left,
     /// Where a person makes the guards forget.
     pub desk: Desk,
+    /// Puts the trace of a record under the one that its headers name.
+    pub adopt: Adopt,
     /// This process, as the ledger names it.
     pub name: String,
     /// The wall clock, milliseconds since the epoch.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::action::{Network, read_again};
 use crate::guard::switch::Scope;
@@ -24,7 +25,7 @@ use crate::pipeline::guard::{Interrupt, LOOKS_EVERY, pass, pause, switched_on, u
 use crate::pipeline::observe::Occurrence;
 use crate::pipeline::rulebook::Edition;
 use crate::pipeline::run::Run;
-use crate::pipeline::shown;
+use crate::pipeline::{shown, trace};
 use crate::plan::Step;
 
 /// How often an incident is asked for that cannot be read, and the pause in between.
@@ -166,6 +167,19 @@ pub(crate) fn ledger_note(note: crate::guard::Note) -> Note {
 impl<R: Right> Run<'_, R> {
     /// Asks every guard, waiting where waiting helps.
     pub(crate) async fn turn(&self, step: &Step, network: &Network) -> Result<Turn<'_>, Interrupt> {
+        let span = trace::guard();
+        let turn = self.ask(step, network).instrument(span.clone()).await?;
+        trace::judged(
+            &span,
+            match &turn {
+                Turn::Go(..) => None,
+                Turn::Refused(refusal) => Some(refusal),
+            },
+        );
+        Ok(turn)
+    }
+
+    async fn ask(&self, step: &Step, network: &Network) -> Result<Turn<'_>, Interrupt> {
         let (job, action) = (self.job, &step.definition.action);
         let mut told = None;
         self.wait_parked(step, self.until_turn(step)).await?;

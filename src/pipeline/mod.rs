@@ -33,6 +33,7 @@ mod run;
 mod settle;
 mod shadow;
 mod shown;
+mod trace;
 mod watch;
 mod work;
 
@@ -57,6 +58,7 @@ use crate::pipeline::observe::Halt;
 pub use crate::pipeline::observe::{IncidentEnd, Observer, Occurrence, Status};
 pub use crate::pipeline::rulebook::{Edition, Rulebook};
 pub use crate::pipeline::shown::Budget;
+pub use crate::pipeline::trace::Adopt;
 use crate::pipeline::work::{Remembered, Work};
 
 /// How often terminal entries that are old enough are forgotten.

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::action::Network;
 use crate::condition::Match;
@@ -34,6 +35,7 @@ use crate::pipeline::newest::{Newest, Standing};
 use crate::pipeline::observe::{IncidentEnd, Occurrence};
 use crate::pipeline::order;
 use crate::pipeline::rulebook::{Edition, keep_up};
+use crate::pipeline::trace;
 use crate::pipeline::work::News;
 use crate::plan::{self as flow, Next, Plan, Step, Tally, next};
 
@@ -54,6 +56,8 @@ pub(crate) struct Job<R> {
     /// The rules it was decided by.
     pub(crate) rules: Arc<Edition>,
     pub(crate) value: Vec<u8>,
+    /// What happens to it, for OpenTelemetry.
+    pub(crate) span: Span,
     pub(crate) offset: Offset,
     pub(crate) right: R,
     /// Which assignment of the partition, counted by the pipeline.
@@ -125,6 +129,7 @@ pub(crate) async fn run<R: Right>(
     }
     let condition = job.condition();
     shared.domain.observer.observe(&Occurrence::IncidentEnded { condition, how, took: job.arrived.elapsed() });
+    trace::dealt_with(&job.span, &ended);
     match &ended {
         Ok(how) => tracing::info!(result = how.name(), "incident dealt with"),
         Err(Interrupt::Dropped(reason) | Interrupt::Again(reason)) => {
@@ -199,14 +204,17 @@ impl<R: Right> Run<'_, R> {
                     let Some(step) = plan.steps.get(index) else {
                         return Err(Interrupt::Broken("the plan names a step it does not have".to_owned()));
                     };
-                    running.push(async move { (index, self.step(step, network).await) });
+                    running
+                        .push(async move { (index, self.step(step, network).await) }.instrument(trace::action(step)));
                     (index, flow::Standing::Running)
                 }
                 Next::Skip { step: index, reason } => match plan.steps.get(index) {
                     Some(step) => {
-                        let how = match self.hold(&step.key).await?.terminal() {
-                            Some(how) => how,
-                            None => self.end(step, Outcome::Skipped { reason }, Terminal::Skipped).await?,
+                        let how = if let Some(how) = self.hold(&step.key).await?.terminal() {
+                            how
+                        } else {
+                            let skipped = self.end(step, Outcome::Skipped { reason }, Terminal::Skipped);
+                            skipped.instrument(trace::action(step)).await?
                         };
                         (index, flow::Standing::Ended(how))
                     }
@@ -301,6 +309,7 @@ impl<R: Right> Run<'_, R> {
 
     pub(crate) async fn end(&self, step: &Step, outcome: Outcome, how: Terminal) -> Result<Terminal, Interrupt> {
         let (action_type, reason) = (step.definition.type_name, outcome.reason().to_owned());
+        trace::ended(&outcome, how);
         self.append(step, Entry::Outcome(outcome)).await?;
         tracing::info!(episode = %step.episode, action = %step.definition.name, outcome = how.name(), reason, "episode ended");
         self.domain.observer.observe(&Occurrence::StepEnded { key: &step.key, action_type, how });
@@ -320,7 +329,8 @@ impl<R: Right> Run<'_, R> {
     }
 
     pub(crate) async fn append_all(&self, records: Vec<Record>, notes: Vec<Note>) -> Result<(), Interrupt> {
-        Ok(self.domain.ledger.append_noting(records, notes).await?)
+        let span = trace::ledger(records.iter().map(|record| &record.entry));
+        Ok(self.domain.ledger.append_noting(records, notes).instrument(span).await?)
     }
 
     fn intent(&self, step: &Step, request: String) -> Intent {

@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::container::Pulse;
 use crate::http::{Fact, Server, Surface};
 use crate::telemetry::{self, Format, Level, LogSettings, Rotation, scrubber};
+use crate::traces::Spans;
 
 use super::check::InFile;
 use super::exit::{Exit, Failure, fatal};
@@ -24,6 +25,7 @@ use super::options::Options;
 use super::reload::{HangUps, Reloader, Reloads};
 use super::stop::{Stop, Why};
 use super::surface::{Access, Face};
+use super::traces;
 use super::work::Work;
 
 /// How often the poll loop's mark is made while there is no poll loop yet.
@@ -41,7 +43,8 @@ pub fn run(options: &Options) -> Exit {
             return Exit::WrongConfiguration;
         }
     };
-    if let Err(error) = telemetry::start(&log_settings(options, &loaded.config.log)) {
+    let (layer, spans) = traces::spans(&loaded.config).unzip();
+    if let Err(error) = telemetry::start(&log_settings(options, &loaded.config.log), layer) {
         say(&error);
         return Exit::Failed;
     }
@@ -56,7 +59,7 @@ pub fn run(options: &Options) -> Exit {
         }
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = %options.config, "starting");
-    let exit = runtime.block_on(live(loaded, options.clone()));
+    let exit = runtime.block_on(live(loaded, spans, options.clone()));
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     exit
 }
@@ -85,11 +88,11 @@ fn rotation(log: &config::Log) -> Rotation {
     Rotation { bytes_max: log.file_bytes_max.unwrap_or(bytes_max), keep: log.files_kept.unwrap_or(keep) }
 }
 
-async fn live(loaded: Loaded, options: Options) -> Exit {
+async fn live(loaded: Loaded, spans: Option<Spans>, options: Options) -> Exit {
     let health = Health::new();
     let signals = HangUps::listen().and_then(|hang_ups| Ok((hang_ups, Stop::listen()?)));
     let ended = match signals {
-        Ok((hang_ups, stop)) => under_way(loaded, &health, (stop, hang_ups), options).await,
+        Ok((hang_ups, stop)) => under_way(loaded, spans, &health, (stop, hang_ups), options).await,
         Err(error) => Err(Failure::Fatal(format!("signals cannot be listened for: {error}"))),
     };
     match ended {
@@ -107,6 +110,7 @@ async fn live(loaded: Loaded, options: Options) -> Exit {
 /// The listener and the heartbeat live as long as this does.
 async fn under_way(
     loaded: Loaded,
+    spans: Option<Spans>,
     health: &Health,
     (mut stop, hang_ups): (Stop, HangUps),
     options: Options,
@@ -130,6 +134,13 @@ async fn under_way(
     if let Some(shown) = shown {
         face.show_certificate(shown);
     }
+    let delivering = match spans {
+        Some(spans) => {
+            face.show_traces(spans.counts());
+            traces::deliver(spans, &loaded.config, &secrets)?
+        }
+        None => None,
+    };
     let gathering = gather(&loaded, secrets, health, &name);
     let needs = tokio::select! {
         needs = while_beating(&pulse, gathering) => needs?,
@@ -141,7 +152,14 @@ async fn under_way(
     let _reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hang_ups)));
     face.attach(work.shown());
     health.enter(State::Running);
-    work.run(health, &mut stop).await
+    let ended = work.run(health, &mut stop).await;
+    if let Some(exporter) = delivering {
+        tokio::select! {
+            () = exporter.finish(traces::FLUSH_WITHIN) => {}
+            _ = stop.asked() => {}
+        }
+    }
+    ended
 }
 
 /// Asked to stop before anything began: nothing to finish.

@@ -26,6 +26,7 @@ mod stop;
 mod surface;
 mod tally;
 pub mod tools;
+mod traces;
 mod unused;
 mod work;
 

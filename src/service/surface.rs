@@ -15,6 +15,7 @@ use crate::ledger::{self, Ledger};
 use crate::pipeline;
 use crate::telemetry::metrics::{self as m, Sample};
 use crate::telemetry::{lines_lost, scrubber};
+use crate::traces::Counts;
 
 use super::answers;
 use super::health::{Health, Parts, State, readiness};
@@ -37,6 +38,7 @@ pub(super) struct Face {
     started: SystemTime,
     running: OnceLock<Running>,
     certificate: OnceLock<Shown>,
+    traces: OnceLock<Arc<Counts>>,
     reloads: Reloads,
 }
 
@@ -75,8 +77,8 @@ impl Face {
         access: Access,
         reloads: Reloads,
     ) -> Self {
-        let (running, certificate) = (OnceLock::new(), OnceLock::new());
-        Self { health, pulse, title, facts, access, started: SystemTime::now(), running, certificate, reloads }
+        let (running, certificate, traces) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { health, pulse, title, facts, access, started: SystemTime::now(), running, certificate, traces, reloads }
     }
 
     /// From now on the parts can be asked.
@@ -88,6 +90,11 @@ impl Face {
     /// From now on the certificate is shown.
     pub(super) fn show_certificate(&self, shown: Shown) {
         let _ = self.certificate.set(shown);
+    }
+
+    /// From now on it is counted what became of spans.
+    pub(super) fn show_traces(&self, counts: Arc<Counts>) {
+        let _ = self.traces.set(counts);
     }
 
     /// What an operator should know although the service works.
@@ -134,6 +141,10 @@ impl Face {
         samples.extend(State::NAMES.map(|name| m::STATE.sample([name], f64::from(u8::from(name == now.name())))));
         samples.extend(self.certificate.get().into_iter().flat_map(certificate_samples));
         samples.extend(self.reloads.samples());
+        if let Some(spans) = self.traces.get() {
+            samples.push(m::SPANS_DELIVERED.sample([], float(spans.delivered())));
+            samples.push(m::SPANS_DROPPED.sample([], float(spans.dropped())));
+        }
         if let Some(running) = self.running.get() {
             samples.extend(consumer_samples(&running.consumer.snapshot()));
             samples.extend(status_samples(&running.pipeline));

@@ -15,6 +15,7 @@ use crate::pipeline::{
     wall_clock_ms,
 };
 use crate::telemetry::scrubber;
+use crate::traces;
 use crate::transport::{HttpClient, HttpSettings};
 
 use super::beating::Beating;
@@ -89,6 +90,7 @@ impl Work {
             status: Arc::new(pipeline::Status::default()),
             left: pipeline::Left::default(),
             desk: pipeline::Desk::default(),
+            adopt: traces::adopt,
             name,
             now_ms: wall_clock_ms,
         };
@@ -193,7 +195,8 @@ fn executor(config: &Config, secrets: &crate::secret::Secrets) -> Result<Executo
         return Ok(Executor::Shadow);
     }
     let tls = TlsSettings { ca_location: config.tls_ca_file.clone(), ..TlsSettings::default() };
-    let http = HttpClient::new(Resolver::system(DNS_TIMEOUT), tls, HttpSettings::default())
+    let settings = HttpSettings { stamp: traces::stamp, ..HttpSettings::default() };
+    let http = HttpClient::new(Resolver::system(DNS_TIMEOUT), tls, settings)
         .map_err(|error| Failure::WrongConfiguration(format!("tls.ca_file: {error}")))?;
     let bigpanda = config.bigpanda.as_ref().map(bigpanda).transpose()?;
     let network = Network::new(http, secrets.clone(), bigpanda);

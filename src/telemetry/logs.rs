@@ -11,6 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
@@ -70,11 +71,14 @@ pub enum LogsError {
     AlreadyStarted,
 }
 
+/// The part of the subscriber that takes spans for OpenTelemetry.
+pub type Traces = Box<dyn Layer<Registry> + Send + Sync>;
+
 static SINK: OnceLock<Sink> = OnceLock::new();
 
 /// Starts logging for the process. A log file that cannot be opened is a warning, and opened later if it can be: standard
-/// output carries every line.
-pub fn start(settings: &LogSettings) -> Result<(), LogsError> {
+/// output carries every line. `traces` takes the spans that are no part of logs.
+pub fn start(settings: &LogSettings, traces: Option<Traces>) -> Result<(), LogsError> {
     let mut file = settings.file.clone().map(|(path, rotation)| Rotating::new(path, rotation));
     let trouble = file.as_mut().and_then(|file| file.open().err());
     let new = Sink::new(Box::new(std::io::stdout()), file, super::scrubber());
@@ -82,6 +86,7 @@ pub fn start(settings: &LogSettings) -> Result<(), LogsError> {
     let sink = SINK.get().ok_or(LogsError::AlreadyStarted)?;
     let lines = Lines { format: settings.format, pid: std::process::id(), write: move |line: &str| sink.write(line) };
     tracing_subscriber::registry()
+        .with(traces)
         .with(lines.with_filter(targets(settings.level)))
         .try_init()
         .map_err(|_| LogsError::AlreadyStarted)?;
@@ -99,7 +104,9 @@ pub fn lines_lost() -> u64 {
 
 fn targets(level: Level) -> Targets {
     let others = if level.0 == LevelFilter::TRACE { LevelFilter::TRACE } else { level.0.min(LevelFilter::WARN) };
-    Targets::new().with_default(others).with_target("kafka_consumer", level.0).with_target("kafka_proto", level.0)
+    let ours = Targets::new().with_default(others).with_target("kafka_consumer", level.0);
+    // The spans of this target are for OpenTelemetry: their fields say again what the lines say.
+    ours.with_target("kafka_proto", level.0).with_target("traces", LevelFilter::OFF)
 }
 
 /// Turns events into lines.

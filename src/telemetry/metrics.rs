@@ -180,6 +180,8 @@ table! {
     STATE = gauge("kafka_consumer_state", ["state"], "1 for the state the service is in, 0 for the others");
     READY = gauge("kafka_consumer_ready", [], "1 when /readyz answers 200");
     LOG_LINES_LOST = counter("kafka_consumer_log_lines_lost_total", [], "Log lines that did not reach standard output or the log file");
+    SPANS_DELIVERED = counter("kafka_consumer_trace_spans_delivered_total", [], "Spans that the collector of traces took; absent where no traces are configured");
+    SPANS_DROPPED = counter("kafka_consumer_trace_spans_dropped_total", [], "Spans given up because the queue was full or the collector refused them; absent where no traces are configured");
     CERTIFICATE_NOT_AFTER = gauge("kafka_consumer_certificate_not_after_seconds", [], "End of the certificate in use, seconds since the epoch");
     CERTIFICATE_RENEWALS = counter("kafka_consumer_certificate_renewals_total", [], "Certificates that took the place of an earlier one");
     CERTIFICATE_TROUBLE = gauge("kafka_consumer_certificate_trouble", [], "1 while certificate and key on disk cannot be used, or there are none");

@@ -22,7 +22,7 @@ mod scrub;
 mod sink;
 
 pub use line::Format;
-pub use logs::{Level, LogSettings, LogsError, ParseLevelError, lines_lost, start};
+pub use logs::{Level, LogSettings, LogsError, ParseLevelError, Traces, lines_lost, start};
 pub use panics::Panics;
 pub use rotate::Rotation;
 pub use scrub::{Scrubber, scrubber};

@@ -31,5 +31,6 @@ mod service_reload;
 mod service_reset;
 mod shared_ledger;
 mod sight;
+mod traces;
 mod verifiable;
 mod world;

@@ -241,7 +241,7 @@ impl<S: Source> Work<S> {
         for open in decided.open {
             match open {
                 Open::Malformed(letter) => letters.push(letter),
-                Open::Matched(Candidate { offset, incident, updated_on, matched, value }) => {
+                Open::Matched(Candidate { offset, incident, updated_on, matched, value, span }) => {
                     let (right, stop, rules) = (right.clone(), stop.clone(), Arc::clone(&rules));
                     self.order.push(Job {
                         incident,
@@ -249,6 +249,7 @@ impl<S: Source> Work<S> {
                         matched,
                         rules,
                         value,
+                        span,
                         offset,
                         right,
                         assignment,
@@ -310,11 +311,12 @@ impl<S: Source> Work<S> {
                 "incident", incident = %job.incident, condition = job.condition(),
                 partition = %job.partition(), offset = job.offset.get()
             );
+            let whole = job.span.clone();
             let task = async move {
                 let how = run(&mut job, &shared, tell.clone()).await;
                 let _ = tell.send(News::Ended { job: Box::new(job), how });
             };
-            self.tasks.spawn(task.instrument(span));
+            self.tasks.spawn(task.instrument(span).instrument(whole));
         }
         while self.tasks.try_join_next().is_some() {}
         self.press();

@@ -177,6 +177,7 @@ impl World {
             status: Arc::default(),
             left: kafka_consumer::pipeline::Left::default(),
             desk: kafka_consumer::pipeline::Desk::default(),
+            adopt: |_, _| {},
             name: "test".to_owned(),
             now_ms: wall_clock_ms,
         }

@@ -35,6 +35,8 @@ struct World {
     cluster: Cluster,
     /// What the webhooks reach.
     target: Target,
+    /// Where traces go.
+    collector: Target,
     authority: Authority,
     key_server: Target,
     folder: tempfile::TempDir,
@@ -48,7 +50,15 @@ impl World {
         let key_server = Target::start_tls(&authority.identity(&[], Certificate::Valid).for_clients_of(&authority));
         key_server.default_reply(gives(OF_CKMS));
         let folder = tempfile::tempdir().expect("a folder");
-        let world = Self { cluster, target: Target::start(), authority, key_server, folder, port: port::free() };
+        let world = Self {
+            cluster,
+            target: Target::start(),
+            collector: Target::start(),
+            authority,
+            key_server,
+            folder,
+            port: port::free(),
+        };
         let pair = issue(&world.authority, 1);
         world.put("key.pem", &pair.key);
         world.put("cert.pem", &pair.certificate);
@@ -88,6 +98,7 @@ impl World {
         let more = format!(
             "global: {{log_level: trace, logfile: {log}}}\nkill_switch_file: {switch}\n\
              athenz: {{certificate: {cert}, key: {key}}}\nckms: {{url: \"{ckms}\"}}\ntls: {{ca_file: {ca}}}\n\
+             telemetry: {{traces: {{endpoint: \"{collector}\", headers: {{X-Token: \"$secret:of-env\"}}}}}}\n\
              incident_conditions:\n\
              \x20 - {{name: works, tags: {{alert_type: works}}, incident_actions: [works]}}\n\
              \x20 - {{name: fails, tags: {{alert_type: fails}}, incident_actions: [fails]}}\n\
@@ -97,6 +108,7 @@ impl World {
             cert = self.at("cert.pem"),
             key = self.at("key.pem"),
             ca = self.at("authority.pem"),
+            collector = self.collector.url("/v1/traces"),
             ckms = self.key_server.url("/rksd/v1/access"),
             works = action("works", "/works"),
             fails = action("fails", "/fails"),
@@ -272,6 +284,9 @@ fn no_secret_is_seen_anywhere_whatever_happens() {
     }
     assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
     files(&folder, &mut places);
+    let traces = world.collector.requests();
+    assert!(traces.iter().any(|request| request.text().contains("refused: ***")), "the failure is in a trace");
+    places.insert("traces".to_owned(), traces.iter().flat_map(|request| request.body.to_vec()).collect());
     for name in ["consumer.log", "ledger.redb", "seen-by-the-child", "dead_letter.jsonl"] {
         assert!(places.get(name).is_some_and(|bytes| !bytes.is_empty()), "{name} was looked at");
     }
