@@ -121,3 +121,35 @@ pub fn begin(settings: &TraceSettings) -> (Tracing, Spans) {
         .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO));
     (layer.boxed(), spans)
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    /// What becomes of this many spans that nobody takes.
+    fn made(sample_ratio: f64, spans: usize) -> Spans {
+        let settings = TraceSettings { sample_ratio, resource: Vec::new(), scrub: str::to_owned };
+        let (layer, kept) = begin(&settings);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            for _ in 0..spans {
+                tracing::info_span!(target: TARGET, "one").in_scope(|| tracing::info_span!("of lines").in_scope(|| {}));
+            }
+        });
+        kept
+    }
+
+    #[test]
+    fn what_has_no_room_is_dropped_and_counted_and_spans_of_lines_are_none() {
+        let spans = made(1.0, QUEUED_MAX + 10);
+        assert_eq!((spans.queued.len(), spans.counts().dropped()), (QUEUED_MAX, 10));
+    }
+
+    #[test]
+    fn the_ratio_says_how_many_traces_are_kept() {
+        assert_eq!(made(0.0, 100).queued.len(), 0);
+        let kept = made(0.5, 1000).queued.len();
+        assert!((300..700).contains(&kept), "{kept} of 1000");
+    }
+}

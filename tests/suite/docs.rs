@@ -77,6 +77,11 @@ fn every_example_of_the_model_loads() {
 }
 
 #[test]
+fn the_example_of_traces_loads() {
+    check("docs/traces.md", 1);
+}
+
+#[test]
 fn the_example_of_the_readme_loads() {
     check("README.md", 1);
 }

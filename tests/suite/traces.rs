@@ -175,6 +175,11 @@ fn the_trace_of_an_incident_goes_from_its_record_to_every_attempt_and_on_to_the_
     holds(second, &[("action.attempt", "2"), ("action.report", "succeeded")]);
     assert_eq!(failed(second), None);
 
+    let documented = include_str!("../../docs/traces.md");
+    for key in spans.iter().flat_map(|span| said(&span.attributes).into_keys()) {
+        assert!(documented.contains(&format!("`{key}`")), "{key} is not documented");
+    }
+
     let sent = world.target.requests();
     for (request, attempt) in sent.iter().zip(attempts) {
         let expected = format!("00-{TRACE}-{}-01", hex(&attempt.span_id));
@@ -205,6 +210,24 @@ fn a_failure_is_the_status_of_its_spans_and_the_last_ones_are_delivered_at_the_e
     }
     assert_eq!(failed(named(&spans, "process incidents")), Some("a step failed"));
     assert!(named(&spans, "process incidents").parent_span_id.is_empty(), "it begins its own trace");
+}
+
+#[test]
+fn what_a_guard_stops_has_its_reason_in_the_trace() {
+    let world = World::new();
+    let switch = world.folder.path().join("PAUSED.action.hook");
+    std::fs::write(&switch, "the hook is repaired").expect("a switch");
+    let paused = format!("kill_switch_file: {}\n", world.folder.path().join("PAUSED").display());
+    let mut service = world.start(&(paused + &world.traced()));
+    world.cluster.produce(TOPIC, 0, [record("stopped")]);
+    world.committed(&service, 1);
+    assert!(service.stop(PATIENCE).success(), "{}", service.last_words());
+    let spans = world.spans();
+    let guard = named(&spans, "guard");
+    holds(guard, &[("guard.verdict", "refused")]);
+    assert!(said(&guard.attributes)["guard.why"].contains("the hook is repaired"), "{guard:?}");
+    holds(named(&spans, "action hook"), &[("action.outcome", "skipped")]);
+    assert_eq!(world.target.request_count(), 0);
 }
 
 #[test]
