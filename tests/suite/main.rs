@@ -8,6 +8,7 @@ mod cli_help;
 mod cli_replay;
 mod cli_test;
 mod cli_tools;
+mod client_api;
 mod client_consumer;
 mod client_group;
 mod client_producer;
