@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_broker_double::{ApiKey, Cluster, ResponseError};
+use kafka_broker_double::{ApiKey, Cluster, Request, ResponseError};
 use kafka_consumer::client::{AssignorKind, CommitError, DropCause, FatalError, NotOwned};
 
 use super::{PATIENCE, Reader, builder, numbers, texts};
@@ -27,6 +27,26 @@ async fn two_members_share_the_partitions_and_the_one_that_stays_gets_all_back()
         first.close().await;
         assert!(cluster.group("g").is_none_or(|group| group.members.is_empty()));
     }
+}
+
+#[tokio::test]
+async fn the_coordinator_is_told_why_a_member_joins_and_leaves() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    let mut reader = Reader::of(&cluster);
+    reader.until("it is assigned", |reader| reader.owned.len() == 1).await;
+    reader.close().await;
+    let joins = cluster.requests(ApiKey::JoinGroup).into_iter().filter_map(|seen| match seen.request {
+        Request::JoinGroup(join) => join.reason,
+        _ => None,
+    });
+    let joins: Vec<_> = joins.map(|reason| reason.to_string()).collect();
+    assert_eq!(joins, ["first join", "need to re-join with the given member-id"]);
+    let leaves = cluster.requests(ApiKey::LeaveGroup).into_iter().flat_map(|seen| match seen.request {
+        Request::LeaveGroup(leave) => leave.members,
+        _ => Vec::new(),
+    });
+    let leaves: Vec<_> = leaves.filter_map(|member| member.reason).map(|reason| reason.to_string()).collect();
+    assert_eq!(leaves, ["the consumer was closed"]);
 }
 
 #[tokio::test]

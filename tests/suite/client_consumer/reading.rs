@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use kafka_broker_double::{ApiKey, Batch, Cluster, Security as BrokerSecurity};
+use kafka_broker_double::{ApiKey, Batch, Cluster, Request, Security as BrokerSecurity};
 use kafka_consumer::client::{
     CorruptBatchPolicy, FetchState, IsolationLevel, PasswordSource, SaslMechanism, SaslSettings, Security, TlsSettings,
     TopicPartition,
 };
 use kafka_proto::compression::Codec;
 
-use super::{Reader, builder, numbers, texts};
+use super::{PATIENCE, Reader, builder, numbers, texts};
 
 #[tokio::test]
 async fn records_of_every_codec_arrive_in_order_over_tls_and_scram() {
@@ -130,6 +130,33 @@ async fn o14_a_lost_fetch_session_costs_a_full_fetch_and_nothing_else() {
         reader.until_read(5 + round * 5).await;
     }
     assert_eq!(reader.values[&1], texts(5, 15));
+    reader.close().await;
+}
+
+/// Whether the broker was asked for this offset of partition 0.
+fn was_asked_for(cluster: &Cluster, offset: i64) -> bool {
+    cluster.requests(ApiKey::Fetch).iter().any(|seen| match &seen.request {
+        Request::Fetch(fetch) => {
+            fetch.topics.iter().flat_map(|topic| &topic.partitions).any(|asked| asked.fetch_offset == offset)
+        }
+        _ => false,
+    })
+}
+
+#[tokio::test]
+async fn the_next_fetch_is_on_its_way_before_the_application_takes_a_record() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    let mut reader = Reader::of(&cluster);
+    reader.until("it is assigned", |reader| reader.owned.len() == 1).await;
+    // Batches are opened where the application takes them, and from here on it takes nothing.
+    for end in [5, 10, 15] {
+        cluster.produce("t", 0, numbers(end - 5, 5));
+        let offset = i64::try_from(end).unwrap();
+        cluster.wait_until("what comes next is asked for", PATIENCE, |cluster| was_asked_for(cluster, offset)).await;
+    }
+    assert_eq!(reader.count(), 0);
+    reader.until_read(15).await;
+    assert_eq!(reader.values[&0], texts(0, 15));
     reader.close().await;
 }
 

@@ -20,8 +20,12 @@ use crate::world::process::wait_for;
 /// No condition takes longer.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Built with the tests; cargo puts examples beside the folder of the test executable.
+/// Built with the tests; cargo puts examples beside the folder of the test executable. `VERIFIABLE_CONSUMER` names another
+/// build of it, an optimised one for example.
 fn example() -> PathBuf {
+    if let Some(other) = std::env::var_os("VERIFIABLE_CONSUMER") {
+        return other.into();
+    }
     let test = std::env::current_exe().expect("the test's own path");
     let folder = test.ancestors().nth(2).expect("target/debug");
     let example = folder.join("examples/verifiable_consumer");
