@@ -5,6 +5,7 @@
 
 mod admin;
 mod brokers;
+mod compaction;
 mod crash;
 mod credentials;
 mod cut_off;
