@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::client::connection::low_water::LowWater;
 use crate::client::connection::{CloseCause, Peer};
 use crate::client::flight::{FlightRecorder, FlightStep};
 use crate::client::tls::TlsStream;
@@ -27,26 +28,42 @@ pub(super) type Stream = Box<dyn Duplex>;
 
 /// What a connection needs of a stream.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {
-    /// Makes the coming close a reset: what is still on its way to the broker is thrown away (`SO_LINGER` 0).
-    fn reset_on_close(&self);
+    /// The socket under it; `None` in tests alone.
+    fn tcp(&self) -> Option<&TcpStream>;
+
+    /// Bytes that the socket gave and that the reader has not had yet.
+    fn held_back(&self) -> usize;
 }
 
 impl Duplex for TcpStream {
-    fn reset_on_close(&self) {
-        // Best effort: a socket that is already gone has nothing on its way.
-        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+
+    fn held_back(&self) -> usize {
+        0
     }
 }
 
 impl Duplex for TlsStream {
-    fn reset_on_close(&self) {
-        self.tcp().reset_on_close();
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.tcp())
+    }
+
+    fn held_back(&self) -> usize {
+        self.held_back()
     }
 }
 
 #[cfg(test)]
 impl Duplex for tokio::io::DuplexStream {
-    fn reset_on_close(&self) {}
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    fn held_back(&self) -> usize {
+        0
+    }
 }
 
 /// The end of a connection and its one cause.
@@ -88,6 +105,7 @@ impl Fate {
 pub(super) struct Guarded {
     stream: Option<BufWriter<Stream>>,
     frames: FrameWatch,
+    low_water: LowWater,
     fate: Arc<Fate>,
     // Reader and writer are different tasks, so each needs a waker of its own.
     ended_for_reader: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -99,6 +117,7 @@ impl Guarded {
         Self {
             stream: Some(BufWriter::new(stream)),
             frames: FrameWatch::new(response_bytes_max),
+            low_water: LowWater::new(),
             ended_for_reader: Box::pin(fate.ended.clone().cancelled_owned()),
             ended_for_writer: Box::pin(fate.ended.clone().cancelled_owned()),
             fate,
@@ -115,8 +134,19 @@ impl Guarded {
     fn drop_stream(&mut self) {
         if let Some(stream) = self.stream.take()
             && !self.frames.unanswered.is_empty()
+            && let Some(tcp) = stream.get_ref().tcp()
         {
-            stream.get_ref().reset_on_close();
+            // The coming close is a reset: what is still on its way to the broker is thrown away. Best effort: a socket that is
+            // already gone has nothing on its way.
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Lets the socket gather as much of a large answer as is surely still to come.
+    fn gather(&mut self) {
+        let Some(stream) = self.stream.as_ref().map(BufWriter::get_ref) else { return };
+        if let Some(tcp) = stream.tcp() {
+            self.low_water.expect(tcp, self.frames.incoming.rest.saturating_sub(stream.held_back()));
         }
     }
 
@@ -158,7 +188,9 @@ impl AsyncRead for Guarded {
         if new.is_empty() && wanted > 0 {
             return Poll::Ready(Err(this.end(CloseCause::ClosedByPeer)));
         }
-        this.frames.received(new).map_err(|cause| this.end(cause)).into()
+        this.frames.received(new).map_err(|cause| this.end(cause))?;
+        this.gather();
+        Poll::Ready(Ok(()))
     }
 }
 

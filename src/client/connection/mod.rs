@@ -11,6 +11,7 @@ mod frames;
 #[cfg(fuzzing)]
 mod fuzz;
 mod guard;
+mod low_water;
 mod messenger;
 mod open;
 mod wire;

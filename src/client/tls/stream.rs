@@ -87,6 +87,11 @@ impl TlsStream {
         &self.tcp
     }
 
+    /// Bytes that the socket gave and nobody has read yet, encrypted or not.
+    pub(crate) fn held_back(&self) -> usize {
+        self.incoming.len().saturating_add(self.plain.len())
+    }
+
     /// What was negotiated.
     pub(crate) fn session(&self) -> &CommonState {
         &self.session
@@ -264,6 +269,10 @@ struct Incoming {
 impl Incoming {
     fn new() -> Self {
         Self { bytes: vec![0; INCOMING_BYTES_MIN], start: 0, end: 0, was_filled: false }
+    }
+
+    const fn len(&self) -> usize {
+        self.end.saturating_sub(self.start)
     }
 
     fn filled(&mut self) -> &mut [u8] {
