@@ -5,7 +5,7 @@
 //! topic with another id is another topic. Brokers are known by node id only, and those the answer does not name are
 //! gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kafka_proto::error_code::ErrorCode;
@@ -61,6 +61,12 @@ impl Metadata {
     pub(crate) fn leader(&self, partition: &TopicPartition) -> Option<(BrokerId, LeaderEpoch)> {
         let known = self.partition(partition)?;
         known.leader.map(|leader| (leader, known.leader_epoch))
+    }
+
+    /// The leaders of all partitions that are followed.
+    pub(crate) fn leaders(&self) -> BTreeSet<BrokerId> {
+        let partitions = self.topics.values().flat_map(|topic| topic.partitions.values());
+        partitions.filter_map(|partition| partition.leader).collect()
     }
 
     /// One partition.

@@ -194,6 +194,17 @@ impl Cluster {
         }
     }
 
+    /// The same for the leaders of the topics that are followed, one after the other, where they are few: of many brokers a
+    /// member of a group needs only some.
+    pub(crate) async fn warm_leaders(&self) {
+        let leaders = self.current().leaders();
+        if leaders.len() <= WARMED_LEADERS_MAX {
+            for id in leaders {
+                self.warm(id, Purpose::Fetch).await;
+            }
+        }
+    }
+
     /// A control connection to any broker that works; bootstrap servers are the last resort.
     pub(crate) async fn any(&self) -> Result<Connection, ConnectError> {
         self.0.any().await
@@ -221,7 +232,11 @@ impl Cluster {
             return Err(CoordinatorError::Broker { group: group.to_owned(), code: answer.error, message });
         }
         let id = answer.coordinator.id;
-        self.0.change_metadata(|known| known.with_broker(answer.coordinator));
+        self.0.change_metadata(|known| {
+            let changed = known.with_broker(answer.coordinator)?;
+            self.0.adopt_bootstrap(&changed);
+            Some(changed)
+        });
         Ok(id)
     }
 
@@ -368,6 +383,8 @@ impl Inner {
     }
 }
 
+/// Leaders to which connections are opened before it is known which of them are needed.
+const WARMED_LEADERS_MAX: usize = 3;
 /// See [`Inner::short_deadline`].
 const SHORT_QUESTION_MAX: Duration = Duration::from_secs(10);
 

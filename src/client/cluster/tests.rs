@@ -260,6 +260,19 @@ async fn a_coordinator_is_found_and_another_broker_asked_after_an_error() {
 }
 
 #[tokio::test]
+async fn a_bootstrap_server_that_turns_out_to_coordinate_keeps_its_connection() {
+    let double = double::Cluster::builder().topic("t", 1).start();
+    double.on(double::ApiKey::Metadata).delay(Duration::from_millis(100));
+    let cluster = start(config(&double));
+    // Known as the coordinator, and in use as one, before the metadata names it.
+    let id = cluster.find_coordinator("g").await.unwrap();
+    cluster.connect(id, Purpose::Rebalance).await.unwrap();
+    known(&cluster).await;
+    cluster.connect(id, Purpose::Control).await.unwrap();
+    assert_eq!(double.dials(id.get()).len(), 2, "control and rebalance");
+}
+
+#[tokio::test]
 async fn every_version_of_find_coordinator_finds_it() {
     for version in [0, 3, 4, 6] {
         let double =

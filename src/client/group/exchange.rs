@@ -44,20 +44,23 @@ impl HeldBack {
     }
 }
 
-/// Finds the coordinator and proves it by a connection for heartbeats.
+/// Finds the coordinator and proves that it is there.
 pub(super) async fn find_coordinator(cluster: &Cluster, ask: &FindCoordinatorAsk) -> Answer {
-    let search = async {
-        let id = cluster.find_coordinator(&ask.group_id).await.map_err(|error| not_found(&error))?;
-        // The join that follows finds its connection open.
-        let (proven, ()) = tokio::join!(cluster.connect(id, Purpose::Heartbeat), cluster.warm(id, Purpose::Rebalance));
-        if let Err(error) = proven {
-            // A broker that is gone may be named again and again (fault G10).
-            cluster.distrust_coordinator();
-            return Err(AskFailure::Disconnected(error.to_string()));
-        }
-        Ok(Answer::Coordinator(id))
-    };
-    within(ask.deadline, search).await
+    within(ask.deadline, async { prove_coordinator(cluster, &ask.group_id).await.map(Answer::Coordinator) }).await
+}
+
+/// The proof is the connection on which the group is joined. That for heartbeats, which come later, is opened meanwhile and
+/// not waited for.
+async fn prove_coordinator(cluster: &Cluster, group_id: &str) -> Result<BrokerId, AskFailure> {
+    let id = cluster.find_coordinator(group_id).await.map_err(|error| not_found(&error))?;
+    if let Err(error) = cluster.connect(id, Purpose::Rebalance).await {
+        // A broker that is gone may be named again and again (fault G10).
+        cluster.distrust_coordinator();
+        return Err(AskFailure::Disconnected(error.to_string()));
+    }
+    let cluster = cluster.clone();
+    tokio::spawn(async move { cluster.warm(id, Purpose::Heartbeat).await });
+    Ok(id)
 }
 
 fn not_found(error: &CoordinatorError) -> AskFailure {
@@ -249,9 +252,11 @@ async fn within(deadline: Instant, question: impl Future<Output = Result<Answer,
 
 #[cfg(test)]
 mod tests {
+    use kafka_broker_double as double;
     use kafka_proto::id::LeaderEpoch;
 
     use super::*;
+    use crate::client::config::ClientConfig;
     use crate::client::request::TopicId;
     use crate::client::request::metadata::PartitionMetadata;
 
@@ -280,5 +285,16 @@ mod tests {
     fn g18_a_topic_in_passing_trouble_stops_the_assignment_rather_than_emptying_it() {
         let topics = [topic("t", ErrorCode::None, 3), topic("u", ErrorCode::LeaderNotAvailable, 0)];
         assert_eq!(counts(&topics), Err(AskFailure::Refused(ErrorCode::LeaderNotAvailable)));
+    }
+
+    #[tokio::test]
+    async fn a_join_does_not_wait_for_the_connection_of_the_heartbeats() {
+        let double = double::Cluster::builder().topic("t", 1).start();
+        // The control connection and the one for the join come to be, the third is stuck.
+        double.on(double::ApiKey::ApiVersions).after(2).silence();
+        let config = ClientConfig::new(double.bootstrap().split(','));
+        let cluster = Cluster::new(Arc::new(config), vec!["t".into()]).unwrap();
+        let proven = tokio::time::timeout(Duration::from_secs(10), prove_coordinator(&cluster, "g")).await;
+        assert_eq!(proven, Ok(Ok(BrokerId(1))));
     }
 }

@@ -50,6 +50,17 @@ async fn the_coordinator_is_told_why_a_member_joins_and_leaves() {
 }
 
 #[tokio::test]
+async fn every_connection_is_open_before_the_group_has_formed() {
+    let cluster = Cluster::builder().topic("t", 2).start();
+    cluster.on(ApiKey::SyncGroup).silence();
+    let reader = Reader::of(&cluster);
+    // Control, rebalance, heartbeats, coordinator, fetch; nothing is assigned yet.
+    cluster.wait_until("five connections", PATIENCE, |cluster| cluster.connection_count(1) == 5).await;
+    assert_eq!(cluster.request_count(ApiKey::Fetch), 0);
+    drop(reader);
+}
+
+#[tokio::test]
 async fn g07_revoked_partitions_commit_before_the_rebalance_goes_on() {
     let cluster = Cluster::builder().topic("t", 2).start();
     for partition in 0..2 {

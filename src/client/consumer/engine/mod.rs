@@ -141,7 +141,7 @@ impl Engine {
     /// Runs until the group is left, the member is refused for good, or the consumer is dropped.
     pub(crate) async fn run(mut self) {
         self.follow_metadata();
-        self.warm_the_coordinator();
+        self.warm_up();
         loop {
             let now = Instant::now();
             self.look_at_the_poll_interval(now);
@@ -154,13 +154,17 @@ impl Engine {
         self.let_everything_go(Standing::Lost);
     }
 
-    /// While the group is being joined: committed offsets are the first thing to be asked for after it. A reader was told
-    /// where to begin and asks nobody.
-    fn warm_the_coordinator(&mut self) {
+    /// While the group is being joined: committed offsets are the first thing to be asked for after it, then records. Not before
+    /// the group has its own connection, which is what everything waits for. A reader was told where to begin and asks nobody.
+    fn warm_up(&mut self) {
         if self.starts.is_empty() {
-            let coordinator = Arc::clone(&self.membership.coordinator);
+            let (coordinator, cluster) = (Arc::clone(&self.membership.coordinator), self.cluster.clone());
+            let mut group = self.shared.group.clone();
             self.tasks.spawn(async move {
-                coordinator.warm().await;
+                // An error is a group that has ended.
+                if group.wait_for(|status| status.coordinator.is_some()).await.is_ok() {
+                    tokio::join!(coordinator.warm(), cluster.warm_leaders());
+                }
                 Outcome::Warmed
             });
         }
