@@ -72,6 +72,21 @@ async fn what_fails_is_not_resolved_falls_back_and_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_open_circuit_stops_a_call_of_the_flow_itself_too() {
+    let target = Target::answering(|call| match (call.method.as_str(), call.path.as_str()) {
+        (_, "/fix/3") => 422,
+        ("DELETE", _) => 503,
+        _ => 204,
+    });
+    let limits = "limits: {breaker: {failures: 1, within: 1m, open_for: 10m}}\n";
+    let running = ran(&World::new(&(rules("") + limits), &target), RECORD).await;
+    let given_back = running.state("a/-/7/oozie/flow:unassign").await;
+    assert_eq!(given_back.terminal(), Some(Terminal::Failed));
+    assert!(reason(&given_back).contains("left alone"), "{}", reason(&given_back));
+    assert_eq!(asked(&target).iter().filter(|line| *line == "DELETE /assignment").count(), 1, "no second attempt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alert_that_does_not_clear_is_escalated_and_one_that_does_is_not() {
     let verify = "verify: {within: 600ms, every: 50ms, expect: resolved, escalate: page}, ";
     let target = Target::serving(|call| {
