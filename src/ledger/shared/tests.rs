@@ -132,6 +132,16 @@ fn succeeded() -> Entry {
     Entry::Outcome(Outcome::Succeeded { detail: String::new() })
 }
 
+/// What another replica wrote has arrived here.
+async fn sees(replica: &Ledger, incident: &str, state: State) {
+    let arrives = async {
+        while replica.state(key(incident)).await.unwrap() != state {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, arrives).await.unwrap();
+}
+
 fn lost(appended: &Result<(), AppendError>) -> bool {
     matches!(appended, Err(AppendError::Lost { .. }))
 }
@@ -183,6 +193,7 @@ async fn who_is_cut_off_starts_nothing_and_after_waking_nothing_that_it_meant_to
     a.append(record("i", attempt(1))).await.unwrap();
     assert!(a.holds(turn));
     cut.store(true, Ordering::SeqCst);
+    sees(&b, "i", State::Attempting { attempt: 1 }).await;
     let taken = tokio::time::timeout(PATIENCE, b.hold(&key("i"))).await.unwrap().unwrap();
     assert_eq!(taken, State::Attempting { attempt: 1 });
     assert!(!a.holds(turn), "its lease was over before anybody took over");
@@ -236,6 +247,7 @@ async fn what_is_let_go_is_taken_at_once() {
     let ((a, _), (b, _)) = (world.replica("a").await, world.replica("b").await);
     a.append(record("i", intent())).await.unwrap();
     a.let_go("i").await;
+    sees(&b, "i", State::Intended { attempts: 0 }).await;
     let state = tokio::time::timeout(PATIENCE, b.hold(&key("i"))).await.unwrap().unwrap();
     assert_eq!(state, State::Intended { attempts: 0 });
     assert!(lost(&a.append(record("i", attempt(1))).await));
