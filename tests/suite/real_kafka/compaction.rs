@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kafka_consumer::client::{ClientConfig, ReadEvent, Reader, StartAt, TopicPartition};
 
+use crate::real_kafka::replicas::export;
 use crate::world::kafka::cluster;
-use crate::world::process::{Service, binary, wait_for};
+use crate::world::process::{Service, wait_for};
 use crate::world::settings::{self, Brokers};
 use crate::world::wire::Wire;
 use crate::world::{port, produce};
@@ -66,17 +67,6 @@ fn start(brokers: &Brokers, folder: &Path, group: &str) -> Service {
     Service::start(folder, &config.replace("ttl_days: 7", "ttl_days: 1"), port)
 }
 
-fn exported(folder: &Path) -> String {
-    let ran = binary()
-        .args(["history", "export", "--config"])
-        .arg(folder.join("config.yaml"))
-        .env("RUNTIME_DIR", folder)
-        .output()
-        .expect("the binary starts");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8(ran.stdout).expect("text")
-}
-
 #[test]
 fn a_ledger_topic_that_the_brokers_have_cleaned_opens_to_the_same() {
     let Some(cluster) = cluster() else { return };
@@ -103,7 +93,7 @@ fn a_ledger_topic_that_the_brokers_have_cleaned_opens_to_the_same() {
 
     let mut read = start(&brokers, folders[1].path(), "compacted-read");
     read.wait_ready(PATIENCE);
-    let (one, other) = (exported(folders[0].path()), exported(folders[1].path()));
+    let (one, other) = (export(folders[0].path()), export(folders[1].path()));
     assert_eq!(one, other, "who read it after the cleaner tells the same as who followed it");
     assert_eq!(one.matches("it was not there").count(), usize::try_from(EPISODES).expect("few"), "{one}");
     for service in [&mut followed, &mut read] {

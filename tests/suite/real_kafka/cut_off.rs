@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use kafka_broker_double::target::{Reply, Target};
 
-use crate::real_kafka::crash::{incident, judge};
-use crate::real_kafka::replicas::{EPISODES, PARTITIONS, PATIENCE, Replica, TARGET_TAKES, calls, exported};
+use crate::real_kafka::crash::judge;
+use crate::real_kafka::replicas::{
+    EPISODES, PARTITIONS, PATIENCE, Replica, TARGET_TAKES, both_get_work, calls, exported,
+};
 use crate::world::cable::Cable;
 use crate::world::kafka::behind;
 use crate::world::process::wait_for;
-use crate::world::produce;
 use crate::world::settings::Brokers;
 use crate::world::wire::Wire;
 
@@ -36,14 +37,7 @@ fn every_episode_succeeds_once_while_a_replica_is_cut_off_from_the_brokers_alone
     let direct = Replica::new(&brokers.at(cluster.plaintext.as_str()), &target, names).without_login();
 
     let (mut zombie, mut other) = (cut_off.start(), direct.start());
-    for service in [&mut zombie, &mut other] {
-        service
-            .wait_readyz("half of the partitions", PATIENCE, |code, body| code == 200 && body.contains("2 partitions"));
-    }
-    let incidents: Vec<(String, String)> = (0..EPISODES).map(|n| incident(n, "oozie")).collect();
-    produce::spread(&mut wire, TOPIC, PARTITIONS, 100, &incidents);
-    produce::spread(&mut wire, TOPIC, PARTITIONS, 100, &incidents[100..]);
-    let log_ends = wire.log_ends(TOPIC, PARTITIONS);
+    let log_ends = both_get_work(&mut wire, TOPIC, [&mut zombie, &mut other]);
 
     calls(&target, EPISODES / 5, &other);
     cable.cut();

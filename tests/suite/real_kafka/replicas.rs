@@ -1,5 +1,6 @@
 //! Two replicas share a ledger topic: one is killed, one is stopped for longer than its session and its lease and goes on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,15 +69,7 @@ fn every_episode_succeeds_once_while_replicas_are_killed_and_stopped() {
     let (one, other) = (Replica::new(&brokers, &target, names), Replica::new(&brokers, &target, names));
 
     let (mut killed, mut stopped) = (one.start(), other.start());
-    for service in [&mut killed, &mut stopped] {
-        service
-            .wait_readyz("half of the partitions", PATIENCE, |code, body| code == 200 && body.contains("2 partitions"));
-    }
-    let incidents: Vec<(String, String)> = (0..EPISODES).map(|n| incident(n, "oozie")).collect();
-    produce::spread(&mut wire, TOPIC, PARTITIONS, 100, &incidents);
-    // The same incidents a second time, each in another partition: only the ledger knows that they are the same.
-    produce::spread(&mut wire, TOPIC, PARTITIONS, 100, &incidents[100..]);
-    let log_ends = wire.log_ends(TOPIC, PARTITIONS);
+    let log_ends = both_get_work(&mut wire, TOPIC, [&mut killed, &mut stopped]);
 
     calls(&target, EPISODES / 10, &killed);
     killed.kill();
@@ -103,6 +96,19 @@ fn every_episode_succeeds_once_while_replicas_are_killed_and_stopped() {
     }
 }
 
+/// Waits until each has half of the partitions, then hands out all incidents: how far that goes.
+pub(super) fn both_get_work(wire: &mut Wire, topic: &str, replicas: [&mut Service; 2]) -> BTreeMap<i32, i64> {
+    for service in replicas {
+        service
+            .wait_readyz("half of the partitions", PATIENCE, |code, body| code == 200 && body.contains("2 partitions"));
+    }
+    let incidents: Vec<(String, String)> = (0..EPISODES).map(|n| incident(n, "oozie")).collect();
+    produce::spread(wire, topic, PARTITIONS, 100, &incidents);
+    // The same incidents a second time, each in another partition: only the ledger knows that they are the same.
+    produce::spread(wire, topic, PARTITIONS, 100, &incidents[100..]);
+    wire.log_ends(topic, PARTITIONS)
+}
+
 pub(super) fn calls(target: &Target, many: usize, service: &Service) {
     let words = || format!("{many} calls, there were {}\n{}", target.request_count(), service.last_words());
     wait_for(words, PATIENCE, || (target.request_count() >= many).then_some(()));
@@ -122,7 +128,8 @@ pub(super) fn exported(replica: &Replica) -> Story {
     story
 }
 
-fn export(folder: &Path) -> String {
+/// The ledger as the program itself tells it.
+pub(super) fn export(folder: &Path) -> String {
     let ran = binary()
         .args(["history", "export", "--config"])
         .arg(folder.join("config.yaml"))
