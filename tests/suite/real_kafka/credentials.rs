@@ -16,6 +16,8 @@ use crate::world::kafka::{Cluster, three_nodes};
 fn every_socket_is_renewed_before_its_session_ends_and_nobody_notices() {
     /// `connections.max.reauth.ms` of the cluster.
     const LIFETIME: Duration = Duration::from_secs(5);
+    /// What a busy machine may take from the opening of a socket to the beginning of its session.
+    const AUTHENTICATION: Duration = Duration::from_secs(1);
     let Some(cluster) = three_nodes() else { return };
     let scene = Scene::new(&cluster, "reauth", 6);
     let members = [scene.join("a", scene.consumer()), scene.join("b", scene.consumer())];
@@ -33,7 +35,7 @@ fn every_socket_is_renewed_before_its_session_ends_and_nobody_notices() {
                     let ConnectionState::Connected { age, session_left, .. } = connection.state else { continue };
                     let Some(broker) = connection.broker else { continue };
                     assert!(session_left.is_some_and(|left| left <= LIFETIME), "{session_left:?}");
-                    assert!(age <= LIFETIME, "{:?} is {age:?} old", connection.purpose);
+                    assert!(age <= LIFETIME + AUTHENTICATION, "{:?} is {age:?} old", connection.purpose);
                     let (before, count) = renewals.entry((connection.purpose, broker.get(), n)).or_default();
                     *count += usize::from(age < *before);
                     *before = age;
