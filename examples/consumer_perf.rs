@@ -17,6 +17,11 @@ use kafka_consumer::client::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
+/// As in the static binary of the service: see `src/main.rs`.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// What is asked for on the command line. Every flag takes a value.
 struct Options {
     bootstrap: String,
