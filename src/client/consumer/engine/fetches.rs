@@ -11,7 +11,7 @@ use kafka_proto::error_code::{ErrorClass, ErrorCode};
 use kafka_proto::fetch_session::{FetchHead, FetchPlan, FetchUse};
 use kafka_proto::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
-use crate::client::consumer::engine::{Engine, Outcome};
+use crate::client::consumer::engine::{Engine, Flow, Outcome};
 use crate::client::consumer::random;
 use crate::client::fetcher::{
     Damage, Effect, End, FetchFailure, Fetching, InFlight, Leader, Position, Sent, Stage, TopicIds, Wanted, Work,
@@ -26,6 +26,10 @@ use crate::client::snapshot::ParkCause;
 
 /// How much longer than `fetch.max.wait.ms` an answer may take (fault N1).
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
+
+/// Who waits for so little waits for each record: the application has it before the next fetch is sent, which takes longer than
+/// to use it. More is asked for first, so that the broker works while the application does.
+const FEW_BYTES: usize = 64 * 1024;
 
 /// A fetch that came back.
 pub(super) struct Fetched {
@@ -129,16 +133,18 @@ impl Engine {
     }
 
     /// A fetch came back.
-    pub(super) fn fetched(&mut self, fetched: Fetched) {
+    pub(super) fn fetched(&mut self, fetched: Fetched) -> Flow {
         let Fetched { broker: id, ids, answer } = fetched;
         let now = Instant::now();
-        let Some(flight) = self.broker(id).landed() else { return };
+        let Some(flight) = self.broker(id).landed() else { return Flow::On };
         self.reserved_bytes = self.reserved_bytes.saturating_sub(flight.reserved_bytes);
+        let bytes = answer.as_ref().map_or(0, |answer| answer.partitions.iter().map(|part| part.records.len()).sum());
         match answer {
             Ok(answer) => self.fetch_answered(id, &ids, flight, answer, now),
             Err(FetchFailure::TooLarge { limit_bytes }) => self.answer_too_large(id, &flight, limit_bytes),
             Err(FetchFailure::Failed(error)) => self.fetch_failed(id, &flight, &error, now),
         }
+        if (1..FEW_BYTES).contains(&bytes) { Flow::OnAfterOthers } else { Flow::On }
     }
 
     fn fetch_answered(&mut self, id: BrokerId, ids: &TopicIds, flight: InFlight, answer: FetchAnswer, now: Instant) {

@@ -60,6 +60,8 @@ enum Outcome {
 /// Whether the engine goes on.
 enum Flow {
     On,
+    /// After those that have something to do now.
+    OnAfterOthers,
     Stop,
 }
 
@@ -147,8 +149,10 @@ impl Engine {
             self.look_at_the_poll_interval(now);
             self.ask_what_is_due(now);
             self.fetch_what_is_due(now);
-            if let Flow::Stop = self.step(now).await {
-                break;
+            match self.step(now).await {
+                Flow::On => {}
+                Flow::OnAfterOthers => tokio::task::yield_now().await,
+                Flow::Stop => break,
             }
         }
         self.let_everything_go(Standing::Lost);
@@ -209,7 +213,7 @@ impl Engine {
     fn came_back(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) -> Flow {
         match outcome {
             Ok(Outcome::Answered(answered)) => self.answered(answered),
-            Ok(Outcome::Fetched(fetched)) => self.fetched(fetched),
+            Ok(Outcome::Fetched(fetched)) => return self.fetched(fetched),
             Ok(Outcome::Revoked(revocation)) => self.revoked(&revocation),
             Err(error) if error.is_panic() => {
                 self.shared.fail(FatalError::Defect);
