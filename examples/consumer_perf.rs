@@ -1,8 +1,9 @@
 //! Reads a topic as fast as it can, or waits for records that tell when they were sent, and prints one line of JSON.
 //!
 //! The subject of `benches/peers`, which describes flags and figures. It joins a group, reads from the earliest offset,
-//! adds up the lengths of keys and values, and commits once at its end. Checksums cannot be switched off. Uses the public
-//! API of `kafka_consumer::client` alone:
+//! adds up the lengths of keys and values, and commits once at its end. Checksums cannot be switched off. `--property`, as
+//! often as needed, sets any property of Kafka's consumer, as in `--property fetch.max.bytes=4194304`. Uses the public API of
+//! `kafka_consumer::client` alone:
 //!
 //! ```text
 //! cargo run --release --example consumer_perf --no-default-features -- --bootstrap 127.0.0.1:9092 --topic t --count 1000000
@@ -12,8 +13,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_consumer::client::{
-    AutoOffsetReset, Commit, Consumer, Event, IsolationLevel, PasswordSource, Record, SaslMechanism, SaslSettings,
-    Security, TlsSettings,
+    AutoOffsetReset, Commit, Consumer, Event, IsolationLevel, PasswordSource, Properties, Record, SaslMechanism,
+    SaslSettings, Security, TlsSettings,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -35,6 +36,7 @@ struct Options {
     ca: String,
     username: String,
     password: String,
+    properties: Properties,
     mode: Mode,
 }
 
@@ -229,14 +231,18 @@ fn build(options: &Options) -> Result<Consumer, Box<dyn std::error::Error>> {
         }
         other => return Err(format!("--security {other} is not known").into()),
     };
-    Ok(Consumer::builder()
+    let (builder, applied) = Consumer::builder()
         .bootstrap_servers([options.bootstrap.as_str()])
         .group_id(options.group.as_str())
         .topics([options.topic.as_str()])
         .security(security)
         .auto_offset_reset(AutoOffsetReset::Earliest)
         .isolation_level(IsolationLevel::ReadCommitted)
-        .build()?)
+        .properties(&options.properties)?;
+    for warning in applied.warnings {
+        eprintln!("consumer_perf: {warning}");
+    }
+    Ok(builder.build()?)
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
@@ -250,6 +256,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         ca: String::new(),
         username: String::new(),
         password: String::new(),
+        properties: Properties::default(),
         mode: Mode::Throughput,
     };
     while let Some(flag) = args.next() {
@@ -270,6 +277,10 @@ fn set(options: &mut Options, flag: &str, value: String) -> Result<(), String> {
         ("--password", _) => options.password = value,
         ("--mode", "throughput") => options.mode = Mode::Throughput,
         ("--mode", "latency") => options.mode = Mode::Latency,
+        ("--property", text) => {
+            let (name, value) = text.split_once('=').ok_or_else(|| format!("{flag} {text}: there is no ="))?;
+            options.properties.set(name, value);
+        }
         ("--check-crcs", "on") => {}
         ("--count", text) => options.count = text.parse().map_err(|error| format!("{flag} {text}: {error}"))?,
         ("--duration", text) => {
