@@ -1,8 +1,9 @@
 //! From a broker to committed offsets: the whole way, on loopback, with the ledger on disk.
 //!
-//! Two loads. `nothing matches`: a million records of 2 KiB are fetched, parsed, decided and committed; the memory of the
+//! Three loads. `nothing matches`: a million records of 2 KiB are fetched, parsed, decided and committed; the memory of the
 //! process, broker double included, stands beside the figures. `one in ten matches`: the matched ones are acted on at a
-//! local HTTP target with every step durable; the fsyncs of the ledger stand beside the figures.
+//! local HTTP target with every step durable; the fsyncs of the ledger stand beside the figures. `a million entries on disk`:
+//! the same with a ledger that has seen a million entries, for the memory of it.
 //! `cargo bench --bench pipeline -- 100000` sets the number of records.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people: four digits are enough")]
@@ -10,6 +11,7 @@
 mod disk;
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use kafka_consumer::action::{Definitions, Network, Surroundings};
 use kafka_consumer::client::{AutoOffsetReset, Consumer, Resolver, TlsSettings};
 use kafka_consumer::condition::Conditions;
 use kafka_consumer::incident;
-use kafka_consumer::ledger::{Ledger, Opened};
+use kafka_consumer::ledger::{Attempt, Entry, EpisodeKey, Intent, Ledger, Opened, Origin, Outcome, Record};
 use kafka_consumer::pipeline::{Domain, Edition, Executor, KafkaSource, Limits, Rulebook, run, wall_clock_ms};
 use kafka_consumer::secret::Secrets;
 use kafka_consumer::transport::{HttpClient, HttpSettings};
@@ -29,11 +31,14 @@ use tokio_util::sync::CancellationToken;
 const PARTITIONS: i32 = 4;
 const RECORD_BYTES: usize = 2048;
 const PER_BATCH: usize = 100;
+/// The name of the ledger's file.
+const LEDGER: &str = "ledger.redb";
 
 fn main() {
     let asked = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
+        a_million_entries_on_disk().await;
         nothing_matches(asked.unwrap_or(1_000_000)).await;
         one_in_ten_matches(asked.unwrap_or(50_000).min(200_000)).await;
     });
@@ -47,12 +52,78 @@ async fn nothing_matches(records: usize) {
         cluster.append_many("sre", partition, &batch, batches);
     }
     let before = resident();
-    let measured = measure(&cluster, "http://127.0.0.1:1").await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let measured = measure(&cluster, "http://127.0.0.1:1", dir.path()).await;
     measured.print("nothing matches");
     println!("    resident: {} before, {} at most, {} after", mib(before), mib(measured.resident_max), mib(resident()));
 }
 
+async fn a_million_entries_on_disk() {
+    let (dir, before, began) = (tempfile::tempdir().expect("a directory"), resident(), Instant::now());
+    let ledger = open(dir.path());
+    for thousand in 0..334 {
+        let episodes = (0..1000).flat_map(|one| ended(format!("past-{thousand}-{one}")));
+        ledger.append(episodes.collect()).await.expect("written");
+    }
+    let entries = ledger.written().records;
+    drop(ledger);
+    let size = std::fs::metadata(dir.path().join(LEDGER)).expect("a file").len();
+    println!("a million entries on disk: {entries} of them, {}, written in {:.1?}", mib(size), began.elapsed());
+    let filled = resident();
+    let (cluster, target) = (one_in_ten(4_000), Target::start());
+    target.default_reply(Reply::status(200));
+    let measured = measure(&cluster, &target.url("/"), dir.path()).await;
+    println!(
+        "    resident: {} at first, {} when written, {} at most while {} more are, {} after",
+        mib(before),
+        mib(filled),
+        mib(measured.resident_max),
+        measured.entries,
+        mib(resident())
+    );
+}
+
+/// All that an action left behind that succeeded.
+fn ended(incident: String) -> [Record; 3] {
+    let key = EpisodeKey {
+        incident,
+        alert: None,
+        started: 1_769_755_513,
+        condition: "oozie".to_owned(),
+        action: "hook".to_owned(),
+    };
+    let intent = Intent {
+        action_type: "webhook".to_owned(),
+        request: "POST https://hooks.example/restart".to_owned(),
+        origin: Origin { topic: "sre".to_owned(), partition: 0, offset: 7, generation: 1 },
+        by: "bench".to_owned(),
+        because: vec!["tags.alert_type is oozie".to_owned(), "active is true".to_owned()],
+    };
+    let succeeded = Outcome::Succeeded { detail: "HTTP 200".to_owned() };
+    [Entry::Intent(intent), Entry::Attempt(Attempt { number: 1 }), Entry::Outcome(succeeded)].map(|entry| Record {
+        key: key.clone(),
+        at_ms: wall_clock_ms(),
+        entry,
+    })
+}
+
 async fn one_in_ten_matches(records: usize) {
+    let (cluster, target) = (one_in_ten(records), Target::start());
+    target.default_reply(Reply::status(200));
+    let dir = tempfile::tempdir().expect("a directory");
+    let measured = measure(&cluster, &target.url("/"), dir.path()).await;
+    measured.print("one in ten matches, durably");
+    let per_second = measured.commits as f64 / measured.took.as_secs_f64();
+    println!(
+        "    ledger: {} entries in {} fsyncs, {per_second:.0} a second; this disk alone does {:.0} a second",
+        measured.entries,
+        measured.commits,
+        disk::fsyncs_a_second()
+    );
+}
+
+/// A topic in which one of ten incidents is of the kind that matches.
+fn one_in_ten(records: usize) -> Cluster {
     let cluster = cluster();
     let mut number = 0;
     while number < records {
@@ -65,17 +136,7 @@ async fn one_in_ten_matches(records: usize) {
             number += PER_BATCH;
         }
     }
-    let target = Target::start();
-    target.default_reply(Reply::status(200));
-    let measured = measure(&cluster, &target.url("/")).await;
-    measured.print("one in ten matches, durably");
-    let per_second = measured.commits as f64 / measured.took.as_secs_f64();
-    println!(
-        "    ledger: {} entries in {} fsyncs, {per_second:.0} a second; this disk alone does {:.0} a second",
-        measured.entries,
-        measured.commits,
-        disk::fsyncs_a_second()
-    );
+    cluster
 }
 
 fn cluster() -> Cluster {
@@ -102,12 +163,16 @@ impl Measured {
     }
 }
 
-/// Runs the pipeline until everything is committed.
-async fn measure(cluster: &Cluster, target: &str) -> Measured {
-    let dir = tempfile::tempdir().expect("a directory");
-    let Opened::Ledger(ledger) = Ledger::open(&dir.path().join("ledger.redb"), "bench").expect("opens") else {
+fn open(folder: &Path) -> Ledger {
+    let Opened::Ledger(ledger) = Ledger::open(&folder.join(LEDGER), "bench").expect("opens") else {
         panic!("nobody else has it")
     };
+    ledger
+}
+
+/// Runs the pipeline on the ledger in that folder until everything is committed.
+async fn measure(cluster: &Cluster, target: &str, folder: &Path) -> Measured {
+    let ledger = open(folder);
     let consumer = Consumer::builder()
         .bootstrap_servers([cluster.bootstrap()])
         .group_id("bench")
