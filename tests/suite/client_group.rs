@@ -1,9 +1,10 @@
 //! The group thread against the broker double: what must go on while something else stands still.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use kafka_broker_double::{ApiKey, Cluster, GroupState};
+use kafka_broker_double::{ApiKey, Cluster, GroupState, Response};
 use kafka_consumer::client::{
     AssignorKind, AutoOffsetReset, Commit, Consumer, ConsumerBuilder, ConsumerHandle, Event, FatalError, Records,
 };
@@ -151,6 +152,37 @@ async fn a_clean_restart_of_a_static_member_moves_nothing() {
     assert_eq!(other.lost.try_recv().ok(), None);
     back.close().await;
     other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_that_comes_after_the_join_starts_no_second_rebalance() {
+    let cluster = Cluster::builder().topic("t", 4).start();
+    let leader = Member::start(builder(&cluster, "leader"));
+    until("the first has everything", || leader.partitions() == 4).await;
+    // As the first metadata is: a coordinator that was found, and not a word of topics.
+    let is_silent = Arc::new(AtomicBool::new(true));
+    let silent = Arc::clone(&is_silent);
+    let metadata = cluster.on(ApiKey::Metadata);
+    let metadata =
+        metadata.when(move |seen| seen.client_id.as_deref() == Some("late") && silent.load(Ordering::Relaxed));
+    let _without_topics = metadata.always().edit(|response| {
+        if let Response::Metadata(metadata) = response {
+            metadata.topics.clear();
+        }
+    });
+    let late = Member::start(builder(&cluster, "late"));
+    until("both have a share", || leader.partitions() == 2 && late.partitions() == 2).await;
+    let snapshot = late.handle.snapshot();
+    assert!(snapshot.partitions.iter().all(|partition| partition.leader.is_none()), "it knows no topic yet");
+    let shared = generation(&cluster);
+    is_silent.store(false, Ordering::Relaxed);
+    until("the topic is known", || late.handle.snapshot().partitions.iter().all(|part| part.leader.is_some())).await;
+    // A join for its sake is sent at once, and the first heartbeats after it hear of the rebalance.
+    let beats = cluster.request_count(ApiKey::Heartbeat);
+    until("heartbeats go on", || cluster.request_count(ApiKey::Heartbeat) > beats + 5).await;
+    assert_eq!(generation(&cluster), shared);
+    leader.close().await;
+    late.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

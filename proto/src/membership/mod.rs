@@ -85,9 +85,10 @@ pub struct Membership {
     liveness: Liveness,
     next_heartbeat: Instant,
     asks: Asks,
-    /// The newest partition counts of the subscribed topics, and those we joined under.
-    counts: Option<PartitionCounts>,
-    joined_counts: Option<PartitionCounts>,
+    /// The newest partition counts of the subscribed topics, and those we joined under. A topic that does not exist has none,
+    /// one that was not heard of yet is absent.
+    counts: PartitionCounts,
+    joined_counts: PartitionCounts,
     trouble: Option<AskFailure>,
     outputs: VecDeque<Output>,
 }
@@ -112,8 +113,8 @@ impl Membership {
             liveness: Liveness::new(config.session_timeout, config.rebalance_timeout, config.fence_margin),
             next_heartbeat: now,
             asks: Asks::default(),
-            counts: None,
-            joined_counts: None,
+            counts: PartitionCounts::new(),
+            joined_counts: PartitionCounts::new(),
             trouble: None,
             outputs: VecDeque::new(),
             config,
@@ -379,18 +380,18 @@ impl Membership {
         RebalanceProtocol::of(&self.config.assignors)
     }
 
-    /// Keeps the last known count of topics that are absent (fault G18) and of those we do not subscribe to nothing.
+    /// Keeps the last known count of topics that are absent (fault G18) and of those we do not subscribe to nothing. What is
+    /// heard of a topic for the first time is no change: a join does not wait for the metadata.
     fn on_topics(&mut self, counts: PartitionCounts) {
-        let known = self.counts.get_or_insert_default();
-        known.extend(counts.into_iter().filter(|(topic, _)| self.config.topics.contains(topic)));
-        if self.joined_counts.is_none() && self.generation != Generation::NONE {
-            self.joined_counts = self.counts.clone();
+        for (topic, count) in counts.into_iter().filter(|(topic, _)| self.config.topics.contains(topic)) {
+            self.joined_counts.entry(Arc::clone(&topic)).or_insert(count);
+            self.counts.insert(topic, count);
         }
     }
 
     /// Members that do not lead rejoin too: the leader may not have noticed (fault G20).
     fn topics_changed(&self) -> bool {
-        self.joined_counts.is_some() && self.counts != self.joined_counts
+        self.counts != self.joined_counts
     }
 
     fn on_commit_rejected(&mut self, now: Instant, generation: Generation, error: ErrorCode) {

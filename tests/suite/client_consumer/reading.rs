@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_broker_double::{ApiKey, Batch, Cluster, Request, Security as BrokerSecurity};
+use kafka_broker_double::{ApiKey, Batch, Cluster, Record, Request, Security as BrokerSecurity};
 use kafka_consumer::client::{
     CorruptBatchPolicy, FetchState, IsolationLevel, PasswordSource, SaslMechanism, SaslSettings, Security, TlsSettings,
     TopicPartition,
@@ -158,6 +158,32 @@ async fn the_next_fetch_is_on_its_way_before_the_application_takes_a_record() {
     reader.until_read(15).await;
     assert_eq!(reader.values[&0], texts(0, 15));
     reader.close().await;
+}
+
+#[tokio::test]
+async fn few_records_reach_the_application_before_the_next_fetch_is_sent_and_many_after() {
+    let cluster = Cluster::builder().topic("t", 1).start();
+    // No fetch comes back empty meanwhile.
+    let mut reader =
+        Reader::from(builder(&cluster).configure(|config| config.fetch_max_wait = Duration::from_secs(60)));
+    reader.until("it is assigned", |reader| reader.owned.len() == 1).await;
+    let loads = [("few", numbers(0, 5), false), ("many", vec![Record::new("x".repeat(100_000))], true)];
+    let mut end = 0;
+    for (load, records, on_its_way) in loads {
+        cluster.wait_until("the fetch is there", PATIENCE, |cluster| was_asked_for(cluster, end)).await;
+        end += i64::try_from(records.len()).unwrap();
+        cluster.produce("t", 0, records);
+        reader.until_read(usize::try_from(end).unwrap()).await;
+        hold_everything_for(Duration::from_millis(100));
+        assert_eq!(was_asked_for(&cluster, end), on_its_way, "{load}");
+    }
+    reader.close().await;
+}
+
+/// Nothing of this runtime runs meanwhile: what was sent arrives at the broker, and nothing more is sent.
+#[expect(clippy::disallowed_methods, reason = "what is looked at is that nothing happens while the thread is held")]
+fn hold_everything_for(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[tokio::test]

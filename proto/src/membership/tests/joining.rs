@@ -91,6 +91,24 @@ fn g20_more_partitions_make_a_member_that_does_not_lead_join_again() {
 }
 
 #[test]
+fn g20_a_topic_that_is_heard_of_after_the_join_is_no_change_and_one_that_comes_to_be_is() {
+    let counts = |partitions| Input::TopicsChanged([(Arc::from("t"), partitions)].into_iter().collect());
+    let stable_after = |before_the_join| {
+        let mut rig = Rig::new(config(AssignorKind::CooperativeSticky));
+        rig.give(before_the_join);
+        rig.find_coordinator();
+        rig.answer_join(1);
+        rig.answer_sync(&[0]);
+        rig.give(counts(4));
+        rig.machine.state() == &State::Stable
+    };
+    // A coordinator that is found makes metadata, in which nothing is said of topics.
+    assert!(stable_after(Input::TopicsChanged(PartitionCounts::new())));
+    assert!(stable_after(counts(4)));
+    assert!(!stable_after(counts(0)), "it did not exist");
+}
+
+#[test]
 fn answers_to_what_is_no_longer_asked_change_nothing() {
     let mut rig = Rig::new(config(AssignorKind::Range));
     rig.find_coordinator();
