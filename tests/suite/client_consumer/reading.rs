@@ -164,8 +164,7 @@ async fn the_next_fetch_is_on_its_way_before_the_application_takes_a_record() {
 async fn few_records_reach_the_application_before_the_next_fetch_is_sent_and_many_after() {
     let cluster = Cluster::builder().topic("t", 1).start();
     // No fetch comes back empty meanwhile.
-    let mut reader =
-        Reader::from(builder(&cluster).configure(|config| config.fetch_max_wait = Duration::from_secs(60)));
+    let mut reader = Reader::from(builder(&cluster).configure(|config| config.fetch_max_wait = Duration::from_mins(1)));
     reader.until("it is assigned", |reader| reader.owned.len() == 1).await;
     let loads = [("few", numbers(0, 5), false), ("many", vec![Record::new("x".repeat(100_000))], true)];
     let mut end = 0;
