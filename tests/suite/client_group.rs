@@ -155,8 +155,11 @@ async fn a_clean_restart_of_a_static_member_moves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn metadata_that_comes_after_the_join_starts_no_second_rebalance() {
+async fn metadata_that_comes_after_the_join_starts_no_second_rebalance_and_makes_no_partition_new() {
     let cluster = Cluster::builder().topic("t", 4).start();
+    for partition in 0..4 {
+        cluster.produce("t", partition, ["old"]);
+    }
     let leader = Member::start(builder(&cluster, "leader"));
     until("the first has everything", || leader.partitions() == 4).await;
     // As the first metadata is: a coordinator that was found, and not a word of topics.
@@ -170,17 +173,18 @@ async fn metadata_that_comes_after_the_join_starts_no_second_rebalance() {
             metadata.topics.clear();
         }
     });
-    let late = Member::start(builder(&cluster, "late"));
+    let late = Member::start(builder(&cluster, "late").auto_offset_reset(AutoOffsetReset::Latest));
     until("both have a share", || leader.partitions() == 2 && late.partitions() == 2).await;
     let snapshot = late.handle.snapshot();
     assert!(snapshot.partitions.iter().all(|partition| partition.leader.is_none()), "it knows no topic yet");
     let shared = generation(&cluster);
     is_silent.store(false, Ordering::Relaxed);
-    until("the topic is known", || late.handle.snapshot().partitions.iter().all(|part| part.leader.is_some())).await;
+    until("it is read", || late.handle.snapshot().partitions.iter().all(|part| part.position.is_some())).await;
     // A join for its sake is sent at once, and the first heartbeats after it hear of the rebalance.
     let beats = cluster.request_count(ApiKey::Heartbeat);
     until("heartbeats go on", || cluster.request_count(ApiKey::Heartbeat) > beats + 5).await;
     assert_eq!(generation(&cluster), shared);
+    assert!(late.records.try_recv().is_err(), "what was there before is not new");
     leader.close().await;
     late.close().await;
 }

@@ -4,14 +4,14 @@
 //! before the application hears of it, and the rebalance waits for the application only until the deadline (fault G7); a
 //! loss drops everything that was read (faults G1, G3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use kafka_proto::id::TopicPartition;
 use kafka_proto::membership::{AskId, Assigned, FatalCause, LostCause};
 
-use crate::client::cluster::Purpose;
+use crate::client::cluster::{Metadata, Purpose};
 use crate::client::consumer::FatalError;
 use crate::client::consumer::engine::{Engine, Flow, Outcome, leader_in};
 use crate::client::event::{Event, Revocation};
@@ -20,12 +20,6 @@ use crate::client::flight::{FlightStep, Named};
 use crate::client::group::GroupEvent;
 use crate::client::offsets::Member;
 use crate::client::ownership::{Ownership, SessionTerm, Standing};
-
-/// How many partitions each topic had when the first assignment came. What lies beyond appeared later (fault G19).
-pub(super) enum Baseline {
-    Unset,
-    Set(BTreeMap<Arc<str>, i32>),
-}
 
 /// Partitions that are being given back.
 pub(super) struct PendingRevocation {
@@ -54,13 +48,7 @@ impl Engine {
         self.membership.member.send_replace(Some(member));
         self.shared.board.count(|counters| counters.assignments = counters.assignments.saturating_add(1));
         let metadata = Arc::clone(&self.metadata.borrow());
-        if let Baseline::Unset = self.baseline {
-            let counts = metadata
-                .topics
-                .iter()
-                .map(|(name, topic)| (Arc::clone(name), i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)));
-            self.baseline = Baseline::Set(counts.collect());
-        }
+        self.learn_baseline(&metadata);
         let mut ownerships = Vec::with_capacity(assigned.added.len());
         for name in &assigned.added {
             let ownership = self.own(name.clone(), assigned, term);
@@ -111,11 +99,18 @@ impl Engine {
         if let Some(start) = self.starts.get(name) {
             return Origin::Requested(*start);
         }
-        match &self.baseline {
-            Baseline::Set(counts) if counts.get(&name.topic).is_none_or(|count| name.partition >= *count) => {
-                Origin::New
-            }
-            Baseline::Set(_) | Baseline::Unset => Origin::Known,
+        match self.baseline.get(&name.topic) {
+            Some(count) if name.partition >= *count => Origin::New,
+            _ => Origin::Known,
+        }
+    }
+
+    /// How many partitions each topic had when the first assignment came, or as soon after it as the topic was heard of: what lies
+    /// beyond appeared later (fault G19). A topic that does not exist has none; one that was not heard of yet is no new one.
+    pub(super) fn learn_baseline(&mut self, metadata: &Metadata) {
+        for (name, topic) in &metadata.topics {
+            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            self.baseline.entry(Arc::clone(name)).or_insert(count);
         }
     }
 

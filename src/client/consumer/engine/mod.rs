@@ -32,7 +32,7 @@ use crate::client::reader::StartAt;
 use crate::client::request::TopicId;
 
 use fetches::Fetched;
-use group::{Baseline, PendingRevocation};
+use group::PendingRevocation;
 use questions::Answered;
 
 /// The longest the engine sleeps without looking at its deadlines.
@@ -96,7 +96,8 @@ pub(crate) struct Engine {
     partitions: BTreeMap<TopicPartition, Partition>,
     brokers: BTreeMap<BrokerId, Broker>,
     topic_ids: BTreeMap<Arc<str>, TopicId>,
-    baseline: Baseline,
+    /// The partitions of each topic that are not new.
+    baseline: BTreeMap<Arc<str>, i32>,
     assignments: u64,
     reserved_bytes: usize,
     tasks: JoinSet<Outcome>,
@@ -132,7 +133,7 @@ impl Engine {
             partitions: BTreeMap::new(),
             brokers: BTreeMap::new(),
             topic_ids: BTreeMap::new(),
-            baseline: Baseline::Unset,
+            baseline: BTreeMap::new(),
             assignments: 0,
             reserved_bytes: 0,
             tasks: JoinSet::new(),
@@ -265,6 +266,9 @@ impl Engine {
     /// Leaders, epochs and topic ids as the brokers see them now. What moved is one step for each new leader.
     fn follow_metadata(&mut self) {
         let metadata = Arc::clone(&self.metadata.borrow_and_update());
+        if self.assignments > 0 {
+            self.learn_baseline(&metadata);
+        }
         let mut moved: BTreeMap<Leader, Vec<TopicPartition>> = BTreeMap::new();
         for partition in self.partitions.values_mut() {
             if let (true, Some(leader)) =
