@@ -4,12 +4,13 @@
 //! Episodes side by side share fsyncs, so beside the figures stands what the disk does when asked for nothing but fsyncs.
 
 mod disk;
+mod episode;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use kafka_consumer::ledger::{Attempt, Entry, EpisodeKey, Intent, Ledger, Opened, Origin, Outcome, Record};
+use kafka_consumer::ledger::{Ledger, Opened};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -18,6 +19,8 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 /// Keys are never used twice, whatever round they belong to.
 static INCIDENTS: AtomicU64 = AtomicU64::new(0);
+/// When all of it happened.
+const AT_MS: i64 = 1_769_755_600_000;
 
 fn main() {
     println!("this disk: {:.0} fsyncs a second of 4 KiB each", disk::fsyncs_a_second());
@@ -43,11 +46,11 @@ fn episodes_side_by_side(bencher: Bencher<'_, '_>, count: usize) {
 fn state_of_one_of_ten_thousand(bencher: Bencher<'_, '_>) {
     let (runtime, _folder, ledger) = opened();
     let first = INCIDENTS.fetch_add(10_000, Ordering::Relaxed);
-    let records = (first..first + 10_000).flat_map(|incident| story(&key(incident))).collect();
+    let records = (first..first + 10_000).flat_map(|incident| episode::story(incident.to_string(), AT_MS)).collect();
     runtime.block_on(ledger.append(records)).expect("written");
     let mut asked = (first..first + 10_000).cycle();
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
-        let key = key(asked.next().expect("a cycle"));
+        let key = episode::key(asked.next().expect("a cycle").to_string());
         black_box(runtime.block_on(ledger.state(key)).expect("reads"))
     });
 }
@@ -63,33 +66,7 @@ fn opened() -> (Runtime, TempDir, Ledger) {
 
 /// The life of one episode.
 async fn live(ledger: &Ledger) {
-    for record in story(&key(INCIDENTS.fetch_add(1, Ordering::Relaxed))) {
+    for record in episode::story(INCIDENTS.fetch_add(1, Ordering::Relaxed).to_string(), AT_MS) {
         ledger.append(vec![record]).await.expect("written");
     }
-}
-
-fn key(incident: u64) -> EpisodeKey {
-    EpisodeKey {
-        incident: incident.to_string(),
-        alert: None,
-        started: 1_769_755_513,
-        condition: "oozie_failures".to_owned(),
-        action: "restart".to_owned(),
-    }
-}
-
-fn story(key: &EpisodeKey) -> [Record; 3] {
-    let intent = Intent {
-        action_type: "webhook".to_owned(),
-        request: "POST https://hooks.example/restart".to_owned(),
-        origin: Origin { topic: "sre".to_owned(), partition: 0, offset: 7, generation: 1 },
-        by: "bench".to_owned(),
-        because: vec!["tags.alert_type is oozie".to_owned(), "resolved is false".to_owned()],
-    };
-    let succeeded = Outcome::Succeeded { detail: "HTTP 200".to_owned() };
-    [Entry::Intent(intent), Entry::Attempt(Attempt { number: 1 }), Entry::Outcome(succeeded)].map(|entry| Record {
-        key: key.clone(),
-        at_ms: 1_769_755_600_000,
-        entry,
-    })
 }

@@ -9,6 +9,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people: four digits are enough")]
 
 mod disk;
+mod episode;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,7 +22,7 @@ use kafka_consumer::action::{Definitions, Network, Surroundings};
 use kafka_consumer::client::{AutoOffsetReset, Consumer, Resolver, TlsSettings};
 use kafka_consumer::condition::Conditions;
 use kafka_consumer::incident;
-use kafka_consumer::ledger::{Attempt, Entry, EpisodeKey, Intent, Ledger, Opened, Origin, Outcome, Record};
+use kafka_consumer::ledger::{Ledger, Opened};
 use kafka_consumer::pipeline::{Domain, Edition, Executor, KafkaSource, Limits, Rulebook, run, wall_clock_ms};
 use kafka_consumer::secret::Secrets;
 use kafka_consumer::transport::{HttpClient, HttpSettings};
@@ -62,7 +63,7 @@ async fn a_million_entries_on_disk() {
     let (dir, before, began) = (tempfile::tempdir().expect("a directory"), resident(), Instant::now());
     let ledger = open(dir.path());
     for thousand in 0..334 {
-        let episodes = (0..1000).flat_map(|one| ended(format!("past-{thousand}-{one}")));
+        let episodes = (0..1000).flat_map(|one| episode::story(format!("past-{thousand}-{one}"), wall_clock_ms()));
         ledger.append(episodes.collect()).await.expect("written");
     }
     let entries = ledger.written().records;
@@ -81,30 +82,6 @@ async fn a_million_entries_on_disk() {
         measured.entries,
         mib(resident())
     );
-}
-
-/// All that an action left behind that succeeded.
-fn ended(incident: String) -> [Record; 3] {
-    let key = EpisodeKey {
-        incident,
-        alert: None,
-        started: 1_769_755_513,
-        condition: "oozie".to_owned(),
-        action: "hook".to_owned(),
-    };
-    let intent = Intent {
-        action_type: "webhook".to_owned(),
-        request: "POST https://hooks.example/restart".to_owned(),
-        origin: Origin { topic: "sre".to_owned(), partition: 0, offset: 7, generation: 1 },
-        by: "bench".to_owned(),
-        because: vec!["tags.alert_type is oozie".to_owned(), "active is true".to_owned()],
-    };
-    let succeeded = Outcome::Succeeded { detail: "HTTP 200".to_owned() };
-    [Entry::Intent(intent), Entry::Attempt(Attempt { number: 1 }), Entry::Outcome(succeeded)].map(|entry| Record {
-        key: key.clone(),
-        at_ms: wall_clock_ms(),
-        entry,
-    })
 }
 
 async fn one_in_ten_matches(records: usize) {
