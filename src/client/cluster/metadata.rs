@@ -43,6 +43,13 @@ pub(crate) struct Topic {
     pub(crate) partitions: BTreeMap<i32, Partition>,
 }
 
+impl Topic {
+    /// How many partitions it has; 0 where it does not exist.
+    pub(crate) fn partition_count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
+    }
+}
+
 /// One partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Partition {

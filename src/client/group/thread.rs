@@ -301,12 +301,8 @@ fn status_of(machine: &Membership) -> GroupStatus {
 /// The partition counts of the subscribed topics; `None` before any metadata arrived. A topic in error keeps what was
 /// known of it.
 fn topic_counts(metadata: &Metadata, topics: &[Arc<str>]) -> Option<PartitionCounts> {
-    let known: BTreeMap<&Arc<str>, i32> = metadata
-        .topics
-        .iter()
-        .map(|(name, topic)| (name, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
-        .collect();
-    let counts = topics.iter().filter_map(|name| Some((Arc::clone(name), *known.get(name)?)));
+    let counts =
+        topics.iter().filter_map(|name| Some((Arc::clone(name), metadata.topics.get(name)?.partition_count())));
     (metadata.revision > 0).then(|| counts.collect())
 }
 

@@ -109,8 +109,7 @@ impl Engine {
     /// beyond appeared later (fault G19). A topic that does not exist has none; one that was not heard of yet is no new one.
     pub(super) fn learn_baseline(&mut self, metadata: &Metadata) {
         for (name, topic) in &metadata.topics {
-            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-            self.baseline.entry(Arc::clone(name)).or_insert(count);
+            self.baseline.entry(Arc::clone(name)).or_insert(topic.partition_count());
         }
     }
 

@@ -266,6 +266,7 @@ impl Engine {
     /// Leaders, epochs and topic ids as the brokers see them now. What moved is one step for each new leader.
     fn follow_metadata(&mut self) {
         let metadata = Arc::clone(&self.metadata.borrow_and_update());
+        // Not before the first assignment: a topic may be in error for a moment, and have no partitions as long.
         if self.assignments > 0 {
             self.learn_baseline(&metadata);
         }
