@@ -195,9 +195,16 @@ impl Cluster {
     }
 
     /// The same for the leaders of the topics that are followed, one after the other, where they are few: of many brokers a
-    /// member of a group needs only some.
+    /// member of a group needs only some. Waits until the metadata names any: the coordinator may be known before it. Ends
+    /// with the cluster.
     pub(crate) async fn warm_leaders(&self) {
-        let leaders = self.current().leaders();
+        let mut metadata = self.metadata();
+        let leaders = tokio::select! {
+            () = self.0.closing.cancelled() => return,
+            named = metadata.wait_for(|known| !known.leaders().is_empty()) => named.map(|known| known.leaders()),
+        };
+        // An error is a cluster that is gone.
+        let leaders = leaders.unwrap_or_default();
         if leaders.len() <= WARMED_LEADERS_MAX {
             for id in leaders {
                 self.warm(id, Purpose::Fetch).await;

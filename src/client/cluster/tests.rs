@@ -273,6 +273,32 @@ async fn a_bootstrap_server_that_turns_out_to_coordinate_keeps_its_connection() 
 }
 
 #[tokio::test]
+async fn leaders_are_connected_to_ahead_of_need_also_when_nothing_is_known_yet() {
+    let double = double::Cluster::builder().brokers(2).topic("t", 2).start();
+    let cluster = start(config(&double));
+    assert_eq!(cluster.current().revision, 0, "nobody has answered yet");
+    tokio::time::timeout(PATIENCE, cluster.warm_leaders()).await.unwrap();
+    let fetching = cluster.connections().into_iter().filter(|connection| connection.purpose == Purpose::Fetch);
+    let brokers: Vec<_> = fetching.filter_map(|connection| connection.broker).collect();
+    assert_eq!(brokers, [BrokerId(1), BrokerId(2)]);
+}
+
+#[tokio::test]
+async fn waiting_for_leaders_ends_with_the_cluster() {
+    let double = double::Cluster::builder().topic("t", 1).start();
+    double.on(double::ApiKey::Metadata).always().silence();
+    let cluster = start(config(&double));
+    let waiting = tokio::spawn({
+        let cluster = cluster.clone();
+        async move { cluster.warm_leaders().await }
+    });
+    double.wait_until("the question", PATIENCE, |double| double.request_count(double::ApiKey::Metadata) > 0).await;
+    assert!(!waiting.is_finished());
+    cluster.close();
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn every_version_of_find_coordinator_finds_it() {
     for version in [0, 3, 4, 6] {
         let double =

@@ -1,8 +1,10 @@
 //! Assignments that come and go.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kafka_broker_double::{ApiKey, Cluster, Request, ResponseError};
+use kafka_broker_double::{ApiKey, Cluster, Request, Response, ResponseError};
 use kafka_consumer::client::{AssignorKind, CommitError, DropCause, FatalError, NotOwned};
 
 use super::{PATIENCE, Reader, builder, numbers, texts};
@@ -56,6 +58,30 @@ async fn every_connection_is_open_before_the_group_has_formed() {
     let reader = Reader::of(&cluster);
     // Control, rebalance, heartbeats, coordinator, fetch; nothing is assigned yet.
     cluster.wait_until("five connections", PATIENCE, |cluster| cluster.connection_count(1) == 5).await;
+    assert_eq!(cluster.request_count(ApiKey::Fetch), 0);
+    drop(reader);
+}
+
+#[tokio::test]
+async fn leaders_that_become_known_after_the_coordinator_are_connected_to_before_the_group_has_formed() {
+    let cluster = Cluster::builder().topic("t", 2).start();
+    cluster.on(ApiKey::SyncGroup).silence();
+    let known = Arc::new(AtomicBool::new(false));
+    let are_known = Arc::clone(&known);
+    let metadata = cluster.on(ApiKey::Metadata).when(move |_| !are_known.load(Ordering::Relaxed));
+    let _no_leaders = metadata.always().edit(|response| {
+        if let Response::Metadata(metadata) = response {
+            for topic in &mut metadata.topics {
+                topic.error_code = ResponseError::LeaderNotAvailable.code();
+                topic.partitions.clear();
+            }
+        }
+    });
+    let reader = Reader::of(&cluster);
+    cluster.wait_until("all but the fetch connection", PATIENCE, |cluster| cluster.connection_count(1) == 4).await;
+    // The coordinator is connected to, so whoever looks but once at who leads has looked by now.
+    known.store(true, Ordering::Relaxed);
+    cluster.wait_until("the fetch connection", PATIENCE, |cluster| cluster.connection_count(1) == 5).await;
     assert_eq!(cluster.request_count(ApiKey::Fetch), 0);
     drop(reader);
 }
