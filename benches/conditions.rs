@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher, black_box};
 use kafka_consumer::condition::Conditions;
-use kafka_consumer::incident::Incident;
+use kafka_consumer::incident::{Incident, Limits};
 use kafka_consumer::yaml::{self, Mistakes};
 
 #[global_allocator]
@@ -164,14 +164,53 @@ fn prove_that_it_is_json(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(args = SIZES)]
 fn parse_and_decide(bencher: Bencher<'_, '_>, count: usize) {
-    let (records, conditions) = (records(), conditions(count));
+    let conditions = conditions(count);
+    decide_each(bencher, &records(), RECORDS / 10, |record| matches_whole(&conditions, record));
+}
+
+/// As the pipeline does it: what its head rules out is not read whole.
+#[divan::bench(args = SIZES)]
+fn decide_from_bytes(bencher: Bencher<'_, '_>, count: usize) {
+    let conditions = conditions(count);
+    decide_each(bencher, &records(), RECORDS / 10, |record| {
+        conditions.rule_out_by_head(record, &Limits::default()).is_none() && matches_whole(&conditions, record)
+    });
+}
+
+/// Likewise with `limits.pass_over_unread`: what a search of its bytes rules out is not read at all.
+#[divan::bench(args = SIZES)]
+fn decide_from_bytes_searched_first(bencher: Bencher<'_, '_>, count: usize) {
+    let conditions = conditions(count);
+    decide_each(bencher, &records(), RECORDS / 10, |record| {
+        !is_passed_over_unread(&conditions, record)
+            && conditions.rule_out_by_head(record, &Limits::default()).is_none()
+            && matches_whole(&conditions, record)
+    });
+}
+
+/// Records of which a search proves that nothing matches.
+#[divan::bench(args = SIZES)]
+fn rule_out_by_a_search(bencher: Bencher<'_, '_>, count: usize) {
+    let conditions = conditions(count);
+    let records: Vec<_> = (0..RECORDS).map(|number| record(number, "nothing_known")).collect();
+    decide_each(bencher, &records, 0, |record| !is_passed_over_unread(&conditions, record));
+}
+
+/// The ids that a record may be about are compared with those that somebody waits for: here with one.
+fn is_passed_over_unread(conditions: &Conditions, record: &[u8]) -> bool {
+    conditions.rule_out(record).is_some_and(|unread| !unread.may_be_about(|id| id == "awaited"))
+}
+
+fn matches_whole(conditions: &Conditions, record: &[u8]) -> bool {
+    let incident = Incident::parse(record).expect("incident");
+    conditions.decide(&incident, NOW).matched.is_some()
+}
+
+fn decide_each(bencher: Bencher<'_, '_>, records: &[String], matching: usize, decide: impl Fn(&[u8]) -> bool + Sync) {
     let bytes: usize = records.iter().map(String::len).sum();
     bencher.counter(ItemsCount::new(records.len())).counter(BytesCount::new(bytes)).bench(|| {
-        let matched = records.iter().filter(|record| {
-            let incident = Incident::parse(black_box(record.as_bytes())).expect("incident");
-            conditions.decide(&incident, NOW).matched.is_some()
-        });
-        assert_eq!(matched.count(), RECORDS / 10);
+        let matched = records.iter().filter(|record| decide(black_box(record.as_bytes())));
+        assert_eq!(matched.count(), matching);
     });
 }
 

@@ -216,6 +216,7 @@ fn domain(ledger: Ledger, target: &str) -> Domain {
         kill_switch_file: None,
         limits: Limits { commit_interval: Duration::from_millis(100), ..Limits::default() },
         incident_limits: incident::Limits::default(),
+        passes_over_unread: false,
         observer: Arc::new(()),
         status: Arc::default(),
         left: kafka_consumer::pipeline::Left::default(),

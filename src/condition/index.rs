@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::condition::operator::Operator;
 use crate::condition::test::{AlertsTest, FieldTest, Quantifier, Test};
-use crate::incident::{Incident, Scope, Tags, Value};
+use crate::incident::{Alert, Incident, Scope, Tags, Value};
 
 /// A bit per condition.
 type Mask = Box<[u64]>;
@@ -54,8 +54,23 @@ impl Index {
         index
     }
 
+    /// Whether every condition requires a tag of the incident itself.
+    pub(super) fn is_of_incidents_alone(&self) -> bool {
+        self.of_alerts.is_empty() && self.always.iter().all(|word| *word == 0)
+    }
+
+    /// Whether there can be a candidate among incidents with these tags. A no is certain.
+    pub(super) fn may_match(&self, tags: &Tags<'_>) -> bool {
+        !self.is_of_incidents_alone()
+            || self.with_candidates(tags, &[], |candidates| candidates.iter().any(|word| *word != 0))
+    }
+
     /// Calls `decide` with the number of each candidate in ascending order until it gives something.
-    pub(super) fn first<T>(&self, incident: &Incident<'_>, mut decide: impl FnMut(usize) -> Option<T>) -> Option<T> {
+    pub(super) fn first<T>(&self, incident: &Incident<'_>, decide: impl FnMut(usize) -> Option<T>) -> Option<T> {
+        self.with_candidates(&incident.tags, &incident.alerts, |candidates| first_of(candidates, decide))
+    }
+
+    fn with_candidates<T>(&self, tags: &Tags<'_>, alerts: &[Alert<'_>], then: impl FnOnce(&[u64]) -> T) -> T {
         // A thousand conditions fit without an allocation.
         let (mut few, mut many) = ([0_u64; 16], Vec::new());
         let candidates = if let Some(few) = few.get_mut(..self.words) {
@@ -65,22 +80,28 @@ impl Index {
             &mut many
         };
         candidates.copy_from_slice(&self.always);
-        add(candidates, &self.of_incident, &incident.tags);
+        add(candidates, &self.of_incident, tags);
         if !self.of_alerts.is_empty() {
-            incident.alerts.iter().for_each(|alert| add(candidates, &self.of_alerts, &alert.tags));
-        }
-        for (word, bits) in candidates.iter().enumerate() {
-            let mut bits = *bits;
-            while bits != 0 {
-                let bit = usize::try_from(bits.trailing_zeros()).unwrap_or(0);
-                if let Some(decision) = decide(word.saturating_mul(64).saturating_add(bit)) {
-                    return Some(decision);
-                }
-                bits &= bits.saturating_sub(1);
+            for alert in alerts {
+                add(candidates, &self.of_alerts, &alert.tags);
             }
         }
-        None
+        then(candidates)
     }
+}
+
+fn first_of<T>(candidates: &[u64], mut decide: impl FnMut(usize) -> Option<T>) -> Option<T> {
+    for (word, bits) in candidates.iter().enumerate() {
+        let mut bits = *bits;
+        while bits != 0 {
+            let bit = usize::try_from(bits.trailing_zeros()).unwrap_or(0);
+            if let Some(decision) = decide(word.saturating_mul(64).saturating_add(bit)) {
+                return Some(decision);
+            }
+            bits &= bits.saturating_sub(1);
+        }
+    }
+    None
 }
 
 fn set(mask: &mut [u64], number: usize) {

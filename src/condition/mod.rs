@@ -21,6 +21,7 @@ mod coverage;
 mod evidence;
 mod field;
 mod index;
+mod needles;
 mod operator;
 mod over_time;
 mod schedule;
@@ -39,10 +40,11 @@ pub use crate::condition::over_time::{Memory, Seen, Unreadable};
 pub use crate::condition::verdict::Verdict;
 
 use crate::condition::index::Index;
+use crate::condition::needles::Needles;
 use crate::condition::over_time::{OverTime, SeriesKey};
 use crate::condition::test::{AlertsTest, Subject, Test};
 use crate::guard;
-use crate::incident::Incident;
+use crate::incident::{self, Head, Incident, Unread};
 use crate::yaml::{Mistake, Mistakes, Position};
 
 /// All conditions in the order in which they are tried.
@@ -50,6 +52,8 @@ use crate::yaml::{Mistake, Mistakes, Position};
 pub struct Conditions {
     list: Vec<Arc<Condition>>,
     index: Index,
+    /// `None`: a record has to be read.
+    needles: Option<Needles>,
     /// How far each test that looks back does so.
     kept: HashMap<SeriesKey, i64>,
 }
@@ -181,11 +185,11 @@ pub struct Explained {
 impl Conditions {
     fn new(list: Vec<Condition>) -> Self {
         // A condition that may not be passed over in silence is looked at for every incident.
-        let index = Index::new(
-            list.iter().map(|condition| (condition.on_missing == OnMissing::False).then_some(&condition.test)),
-        );
+        let tests =
+            || list.iter().map(|condition| (condition.on_missing == OnMissing::False).then_some(&condition.test));
+        let (index, needles) = (Index::new(tests()), Needles::new(tests()));
         let kept = over_time::kept(list.iter().map(|condition| &condition.over_time));
-        Self { list: list.into_iter().map(Arc::new).collect(), index, kept }
+        Self { list: list.into_iter().map(Arc::new).collect(), index, needles, kept }
     }
 
     /// All conditions in order.
@@ -201,6 +205,20 @@ impl Conditions {
     /// There are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// The record, if a search of its bytes proves that no condition can match it, at any moment and whatever was seen before.
+    /// It may be no incident at all.
+    pub fn rule_out<'r>(&self, record: &'r [u8]) -> Option<Unread<'r>> {
+        let needles = self.needles.as_ref()?;
+        Unread::of(record).filter(|unread| !needles.may_match(*unread))
+    }
+
+    /// The head of a record, if it proves that no condition can match the incident, at any moment and whatever was seen before.
+    pub fn rule_out_by_head<'r>(&self, record: &'r [u8], limits: &incident::Limits) -> Option<Head<'r>> {
+        // Where a condition requires no tag of the incident, no head is enough.
+        let head = self.index.is_of_incidents_alone().then(|| Head::parse_within(record, limits))??;
+        (!self.index.may_match(&head.tags)).then_some(head)
     }
 
     /// The first condition that matches an incident at a moment, in seconds since the epoch, when nothing was seen before.

@@ -6,7 +6,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
 use crate::condition::{Conditions, Verdict};
-use crate::incident::Incident;
+use crate::incident::{self, Incident};
 use crate::yaml::{self, Mistakes};
 
 const WORDS: [&str; 7] = ["a", "b", "ab", "A", "aB", "7", "true"];
@@ -341,6 +341,10 @@ proptest! {
         prop_assert_eq!(&explained, &expected);
         let first = expected.iter().position(|verdict| *verdict == Verdict::True);
         prop_assert_eq!(compiled.decide(&parsed, NOW.into()).matched.map(|found| found.index), first);
+        if first.is_some() {
+            prop_assert!(compiled.rule_out(record.as_bytes()).is_none(), "{}", record);
+            prop_assert!(compiled.rule_out_by_head(record.as_bytes(), &incident::Limits::default()).is_none(), "{}", record);
+        }
     }
 
     #[test]
@@ -357,6 +361,20 @@ proptest! {
             }
         }
     }
+}
+
+/// Or the first property would say little of them.
+#[test]
+fn many_of_these_records_are_ruled_out_unread_and_by_their_heads() {
+    let mut runner = TestRunner::deterministic();
+    let (mut unread, mut by_head) = (0, 0);
+    for _ in 0..2000 {
+        let conditions = compile(&[condition().new_tree(&mut runner).expect("a condition").current()]);
+        let record = incident().new_tree(&mut runner).expect("an incident").current().to_string();
+        unread += usize::from(conditions.rule_out(record.as_bytes()).is_some());
+        by_head += usize::from(conditions.rule_out_by_head(record.as_bytes(), &incident::Limits::default()).is_some());
+    }
+    assert!((50..1500).contains(&unread) && (50..1500).contains(&by_head), "{unread} and {by_head} of 2000");
 }
 
 /// Or the property above would say nothing.

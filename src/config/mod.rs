@@ -416,12 +416,13 @@ alert_actions: []
             "",
             "secrets: [{name: k, env: K}]\nmode: shadow\nhttp: {listen: '0.0.0.0:4080', admin_token_file: /t}\n\
             bigpanda: {environment_id: e, api_key: '$secret:k', base_url: 'https://x/', service_account_id: u}\ntls: {ca_file: /ca.pem}\n\
-            dead_letter: {file: /d.jsonl}\nkill_switch_file: /P\nlimits: {max_concurrent_actions: 2, max_record_bytes: 1MiB}\nx-anchors: {a: b}",
+            dead_letter: {file: /d.jsonl}\nkill_switch_file: /P\nlimits: {max_concurrent_actions: 2, max_record_bytes: 1MiB, pass_over_unread: true}\nx-anchors: {a: b}",
         ));
         let bigpanda = config.bigpanda.expect("bigpanda");
         assert_eq!((bigpanda.base_url.as_str(), bigpanda.service_account_id.as_deref()), ("https://x", Some("u")));
         assert!(!format!("{bigpanda:?}").contains("secret-value"));
         assert_eq!((config.mode, config.limits.max_record_bytes), (Mode::Shadow, 1 << 20));
+        assert!(config.limits.pass_over_unread);
         assert_eq!(config.kill_switch_file, Some("/P".into()));
         wrong(
             &with("", "bigpanda: {environment_id: e}"),

@@ -119,6 +119,8 @@ pub struct Limits {
     pub max_concurrent_incidents: usize,
     /// A larger record is a dead letter.
     pub max_record_bytes: usize,
+    /// A record that holds no text which any condition requires is passed over unread, even if it is no incident.
+    pub pass_over_unread: bool,
 }
 
 pub(super) fn mode(root: &Reader<'_, '_>) -> Mode {
@@ -248,8 +250,12 @@ pub(super) fn dead_letter(root: &Reader<'_, '_>, storage: &Storage) -> DeadLette
 }
 
 pub(super) fn limits(root: &Reader<'_, '_>) -> (Limits, guard::Rules) {
-    let mut limits =
-        Limits { max_concurrent_actions: 16, max_concurrent_incidents: 64, max_record_bytes: 8 * 1024 * 1024 };
+    let mut limits = Limits {
+        max_concurrent_actions: 16,
+        max_concurrent_incidents: 64,
+        max_record_bytes: 8 * 1024 * 1024,
+        pass_over_unread: false,
+    };
     let Some(reader) = root.child("limits") else { return (limits, guard::Rules::default()) };
     let count = |key: &str, otherwise: usize| {
         let wanted = "a whole number from 1 to 100000";
@@ -260,6 +266,7 @@ pub(super) fn limits(root: &Reader<'_, '_>) -> (Limits, guard::Rules) {
     limits.max_concurrent_incidents = count("max_concurrent_incidents", limits.max_concurrent_incidents);
     let bytes = reader.bytes("max_record_bytes").and_then(|bytes| usize::try_from(bytes).ok());
     limits.max_record_bytes = bytes.unwrap_or(limits.max_record_bytes);
+    limits.pass_over_unread = reader.boolean("pass_over_unread").unwrap_or(limits.pass_over_unread);
     let guards = guard::Rules::read(&reader);
     reader.close();
     (limits, guards)

@@ -6,17 +6,21 @@
 //! escapes is not copied. Absent: judgement about what an incident means; that belongs to conditions.
 
 mod alerts;
+mod head;
 mod parse;
 mod path;
 mod tags;
 mod time;
 mod tolerant;
+mod unread;
 mod value;
 
 use std::borrow::Cow;
 
+pub use crate::incident::head::Head;
 pub use crate::incident::parse::{Limits, ParseError};
 pub use crate::incident::path::{Path, PathError, Scope};
+pub use crate::incident::unread::Unread;
 pub use crate::incident::value::{Found, Value};
 
 /// A full snapshot of one incident.

@@ -51,9 +51,14 @@ impl Cleared {
         Waiting { cleared: self, incident: id, over: heard }
     }
 
+    /// Whether anybody waits for anything.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     /// A snapshot was read.
     pub(crate) fn seen(&self, incident: &Incident<'_>) {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if !self.is_awaited() {
             return;
         }
         self.change(|waiting| {

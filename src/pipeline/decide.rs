@@ -94,6 +94,9 @@ fn judge<R: Right>(
     notes: &mut Vec<Note>,
 ) -> Option<Open> {
     let value = record.value.unwrap_or_default();
+    if is_passed_over(value, shared, rules) {
+        return None;
+    }
     let incident = match Incident::parse_within(value, &shared.domain.incident_limits) {
         Ok(incident) => incident,
         Err(error) => return Some(Open::Malformed(letter(record, right, &error))),
@@ -122,6 +125,24 @@ fn judge<R: Right>(
         value: value.to_vec(),
         span,
     }))
+}
+
+/// Whether nothing matches a record and nobody waits for it, as far as that shows without reading it whole.
+fn is_passed_over(value: &[u8], shared: &Shared, rules: &Edition) -> bool {
+    // Whoever waits for the end of an alert has to see the alerts.
+    if shared.cleared.is_awaited() {
+        return false;
+    }
+    // A ledger for several replicas would have to be asked for each id, which costs more than reading the record.
+    if shared.domain.passes_over_unread && !shared.domain.ledger.is_shared() {
+        let unread = rules.conditions.rule_out(value).filter(|_| value.len() <= shared.domain.incident_limits.bytes);
+        if unread.is_some_and(|unread| !unread.may_be_about(|id| shared.newest.knows(id) || shared.may_be_left(id))) {
+            return true;
+        }
+    }
+    let Some(head) = rules.conditions.rule_out_by_head(value, &shared.domain.incident_limits) else { return false };
+    shared.newest.unmatched(&head.id, head.updated_on);
+    !shared.may_be_left(&head.id)
 }
 
 fn letter<R: Right>(record: &Record<'_>, right: &R, why: &impl std::fmt::Display) -> DeadLetter {

@@ -31,6 +31,9 @@ pub struct Domain {
     pub limits: Limits,
     /// How large a record may be.
     pub incident_limits: incident::Limits,
+    /// A record of which a search of its bytes proves that no condition can match it is passed over without being read, even if it
+    /// is no incident.
+    pub passes_over_unread: bool,
     /// Who counts.
     pub observer: Arc<dyn Observer>,
     /// How the pipeline stands.

@@ -58,6 +58,11 @@ impl Newest {
         note(&mut known, incident, updated_on);
     }
 
+    /// Whether snapshots of this incident count, since one of them matched.
+    pub(crate) fn knows(&self, incident: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).updated_on.contains_key(incident)
+    }
+
     /// What a snapshot is by now.
     pub(crate) fn standing(&self, incident: &str, updated_on: Option<i64>) -> Standing {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

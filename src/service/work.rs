@@ -86,6 +86,7 @@ impl Work {
                 bytes: config.limits.max_record_bytes,
                 ..crate::incident::Limits::default()
             },
+            passes_over_unread: config.limits.pass_over_unread,
             observer,
             status: Arc::new(pipeline::Status::default()),
             left: pipeline::Left::default(),

@@ -18,5 +18,6 @@ mod slack;
 mod source;
 mod starts;
 mod unknown;
+mod unread;
 mod verify;
 mod world;

@@ -7,7 +7,7 @@ use crate::engine::source::{Owned, Written};
 use crate::engine::world::{RULES, Running, World, incident};
 use crate::world::target::{Call, Target};
 
-const WEBHOOK: &str = "a/-/5/oozie/announce";
+pub(super) const WEBHOOK: &str = "a/-/5/oozie/announce";
 const COMMENT: &str = "a/-/5/oozie/note";
 
 const COMMENTING: &str = r#"
@@ -19,7 +19,7 @@ incident_actions:
 "#;
 
 /// What a process leaves that was killed while it waited for the answer.
-fn in_flight() -> Vec<Entry> {
+pub(super) fn in_flight() -> Vec<Entry> {
     let origin = Origin { topic: "sre".into(), partition: 0, offset: 0, generation: 1 };
     let intent = Intent {
         action_type: "webhook".into(),

@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) limits: Limits,
     /// Without a way out.
     pub(super) shadow: bool,
+    /// What a search of its bytes rules out is not read.
+    pub(super) passes_over_unread: bool,
     /// Who is told of what happens.
     pub(super) observer: Arc<dyn Observer>,
 }
@@ -84,7 +86,14 @@ impl World {
     pub(super) fn new(rules: &str, target: &Target) -> Self {
         let limits = Limits { commit_interval: Duration::from_millis(10), ..Limits::default() };
         let dir = tempfile::tempdir().expect("a directory");
-        Self { dir, rules: rules.replace("TARGET", &target.url()), limits, shadow: false, observer: Arc::new(()) }
+        Self {
+            dir,
+            rules: rules.replace("TARGET", &target.url()),
+            limits,
+            shadow: false,
+            passes_over_unread: false,
+            observer: Arc::new(()),
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -173,6 +182,7 @@ impl World {
             kill_switch_file: Some(self.path("PAUSED")),
             limits: self.limits,
             incident_limits: incident::Limits::default(),
+            passes_over_unread: self.passes_over_unread,
             observer: Arc::clone(&self.observer),
             status: Arc::default(),
             left: kafka_consumer::pipeline::Left::default(),
