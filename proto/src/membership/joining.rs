@@ -169,8 +169,9 @@ impl Membership {
         self.assignor = Some(kind);
         self.generation = answer.generation;
         self.member_id = answer.member_id;
-        // The new generation is heard of at once; the join itself proves nothing of the session.
-        self.next_heartbeat = now;
+        // Who owns something hears of the new generation at once, because the join itself proves nothing of the session. Who owns
+        // nothing has nothing to act on before its sync, which is a proof.
+        self.next_heartbeat = if self.owned.is_empty() { now + self.config.heartbeat_interval } else { now };
         // A heartbeat of the old generation would only be told so.
         self.asks.cancel(AskKind::Heartbeat);
         let leads = answer.leader == self.member_id && !answer.skip_assignment;

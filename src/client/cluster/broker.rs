@@ -165,6 +165,23 @@ impl BrokerLink {
         opened
     }
 
+    /// Gives a connection that is there for one purpose to another that has none. Nothing changes where what is under way on
+    /// it does not end soon.
+    pub(super) async fn hand_over(&self, connector: &Connector, address: &HostPort, from: Purpose, to: Purpose) {
+        let slot = self.slot(to);
+        let _dialling = slot.dialling.lock().await;
+        if self.living_at(to, address).is_some() {
+            return;
+        }
+        let Some(given) = self.living_at(from, address) else { return };
+        let Some(taken) = given.hand_over(patience_with(from)).await else { return };
+        // Unless a new one is there already. What would stay otherwise is a clone that keeps the socket.
+        lock(&self.slot(from).connection).take_if(|left| left.is_closed());
+        let peer = taken.peer().clone();
+        *lock(&slot.connection) = Some(taken);
+        connector.flight().record(FlightStep::Connected, format_args!("{peer} for {to:?}, no longer for {from:?}"));
+    }
+
     async fn open(
         &self,
         connector: &Connector,
@@ -280,6 +297,17 @@ fn connected(connection: &Connection) -> ConnectionState {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long to wait for what is under way on a connection that is to be taken over. Short questions are answered from memory; a
+/// join may be held back for minutes.
+const fn patience_with(purpose: Purpose) -> Duration {
+    match purpose {
+        Purpose::Control => Duration::from_millis(500),
+        Purpose::Coordinator | Purpose::Rebalance | Purpose::Heartbeat | Purpose::Fetch | Purpose::Produce => {
+            Duration::ZERO
+        }
+    }
 }
 
 /// Only fetched records are worth a connection of their own kind.

@@ -6,19 +6,19 @@
 //! are asked again (KIP-899, KIP-1102). A connection is opened by the task that needs it, on that task's runtime, so
 //! that a heartbeat thread depends on no other. Absent: what to do about an error in an answer.
 
+mod any;
 mod broker;
 mod metadata;
 mod refresh;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_proto::error_code::ErrorCode;
 use kafka_proto::id::{BrokerId, LeaderEpoch, TopicPartition};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::config::{ClientConfig, ConfigMistake, HostPort};
@@ -32,7 +32,7 @@ pub use broker::{BrokerConnection, ConnectionState};
 pub(crate) use metadata::Metadata;
 
 /// What a connection is for. Each purpose has its own socket per broker, because a broker answers one socket's requests
-/// one after the other.
+/// one after the other. A socket may go from one purpose to the next while nothing is under way on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Purpose {
     /// Metadata, offsets by time, epochs: short questions.
@@ -43,7 +43,7 @@ pub enum Purpose {
     Rebalance,
     /// Heartbeats, which must not wait behind anything.
     Heartbeat,
-    /// Long polls for records.
+    /// Long polls for records. While none is under way, also where to begin.
     Fetch,
     /// Batches to be appended, answered when all replicas in sync have them.
     Produce,
@@ -136,6 +136,13 @@ impl Cluster {
         self.0.metadata.subscribe()
     }
 
+    /// Waits until anything was heard of topics, at most `patience`.
+    pub(crate) async fn heard_of_topics(&self, patience: Duration) {
+        let mut metadata = self.metadata();
+        // Neither is an error here: whoever needs the topics finds out.
+        let _ = tokio::time::timeout(patience, metadata.wait_for(|known| !known.topics.is_empty())).await;
+    }
+
     /// What is known now.
     pub(crate) fn current(&self) -> Arc<Metadata> {
         Arc::clone(&self.0.metadata.borrow())
@@ -185,6 +192,23 @@ impl Cluster {
         self.0.connect(id, purpose).await
     }
 
+    /// The same; but where there is none for that purpose, the one for `instead_of` becomes it, if nothing is under way on it: to
+    /// log in once more costs more than anything that is asked.
+    pub(crate) async fn connect_or_take_over(
+        &self,
+        id: BrokerId,
+        purpose: Purpose,
+        instead_of: Purpose,
+    ) -> Result<Connection, ConnectError> {
+        let address = self.0.address(id)?;
+        let link = self.0.link(LinkKey::Node(id));
+        tokio::select! {
+            () = self.0.closing.cancelled() => return Err(ConnectError::Closing),
+            () = link.hand_over(&self.0.connector, &address, instead_of, purpose) => {}
+        }
+        self.0.connect(id, purpose).await
+    }
+
     /// Opens what will be needed soon, so that nobody waits for it then. Nothing is tried at a broker that failed last time:
     /// whoever needs it will, after the back-off.
     pub(crate) async fn warm(&self, id: BrokerId, purpose: Purpose) {
@@ -229,9 +253,7 @@ impl Cluster {
     /// The broker that coordinates `group`. Another broker is asked each time one answers with an error, because a
     /// broker may keep naming a coordinator that is gone.
     pub(crate) async fn find_coordinator(&self, group: &str) -> Result<BrokerId, CoordinatorError> {
-        let connection = self.any().await?;
-        let question = FindCoordinator { group_id: group.to_owned() };
-        let answer = connection.request(question, self.0.short_deadline()).await;
+        let answer = self.0.ask_any(|| FindCoordinator { group_id: group.to_owned() }).await;
         let answer = answer.inspect_err(|_| self.0.ask_another_next())?;
         if answer.error.code() != 0 {
             self.0.ask_another_next();
@@ -283,9 +305,13 @@ impl Cluster {
 
 impl Inner {
     async fn connect(&self, id: BrokerId, purpose: Purpose) -> Result<Connection, ConnectError> {
-        let address = self.metadata.borrow().brokers.get(&id).map(|broker| broker.address.clone());
-        let address = address.ok_or(ConnectError::UnknownBroker(id))?;
+        let address = self.address(id)?;
         self.open(LinkKey::Node(id), address, purpose).await
+    }
+
+    fn address(&self, id: BrokerId) -> Result<HostPort, ConnectError> {
+        let address = self.metadata.borrow().brokers.get(&id).map(|broker| broker.address.clone());
+        address.ok_or(ConnectError::UnknownBroker(id))
     }
 
     async fn open(&self, key: LinkKey, address: HostPort, purpose: Purpose) -> Result<Connection, ConnectError> {
@@ -299,57 +325,6 @@ impl Inner {
     fn link(&self, key: LinkKey) -> Arc<BrokerLink> {
         let mut links = lock(&self.links);
         Arc::clone(links.entry(key).or_insert_with(|| Arc::new(BrokerLink::new(&self.config))))
-    }
-
-    /// Tries the known brokers in turn, then the bootstrap servers; waits out the shortest back-off where all have one.
-    /// The turn stays with a broker that works and moves on from one that cannot be reached.
-    async fn any(&self) -> Result<Connection, ConnectError> {
-        let mut last = ConnectError::Closing;
-        let (ready, waiting): (Vec<_>, Vec<_>) =
-            self.candidates().into_iter().partition(|(key, _)| self.retry_at(key).is_none());
-        for (key, address) in ready {
-            match self.open(key, address, Purpose::Control).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
-            }
-            self.ask_another_next();
-        }
-        match waiting.into_iter().min_by_key(|(key, _)| self.retry_at(key)) {
-            Some((key, address)) => self.open(key, address, Purpose::Control).await,
-            None => Err(last),
-        }
-    }
-
-    /// Known brokers, beginning with the one whose turn it is, then bootstrap servers.
-    fn candidates(&self) -> Vec<(LinkKey, HostPort)> {
-        let known = Arc::clone(&self.metadata.borrow());
-        let mut nodes: Vec<_> =
-            known.brokers.iter().map(|(id, broker)| (LinkKey::Node(*id), broker.address.clone())).collect();
-        let mut seeds: Vec<_> =
-            self.bootstrap.iter().map(|address| (LinkKey::Bootstrap(address.clone()), address.clone())).collect();
-        let turn = self.turn.load(Ordering::Relaxed);
-        for list in [&mut nodes, &mut seeds] {
-            if !list.is_empty() {
-                let shift = turn % list.len();
-                list.rotate_left(shift);
-            }
-        }
-        nodes.into_iter().chain(seeds).collect()
-    }
-
-    fn retry_at(&self, key: &LinkKey) -> Option<Instant> {
-        let link = lock(&self.links).get(key).map(Arc::clone)?;
-        link.retry_at()
-    }
-
-    /// The broker asked last failed: the next question to anyone goes to another.
-    fn ask_another_next(&self) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// For questions that any broker answers from memory: the next one is asked sooner than `request.timeout.ms`.
-    fn short_deadline(&self) -> Duration {
-        self.config.request_timeout.min(SHORT_QUESTION_MAX)
     }
 
     fn change_metadata(&self, change: impl FnOnce(&Metadata) -> Option<Metadata>) -> bool {
@@ -392,8 +367,6 @@ impl Inner {
 
 /// Leaders to which connections are opened before it is known which of them are needed.
 const WARMED_LEADERS_MAX: usize = 3;
-/// See [`Inner::short_deadline`].
-const SHORT_QUESTION_MAX: Duration = Duration::from_secs(10);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

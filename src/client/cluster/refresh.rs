@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::cluster::{Inner, lock};
 use crate::client::flight::FlightStep;
-use crate::client::request::metadata::{GetMetadata, MetadataAnswer};
+use crate::client::request::metadata::GetMetadata;
 
 /// `REBOOTSTRAP_REQUIRED`.
 const REBOOTSTRAP_REQUIRED: i16 = 129;
@@ -75,7 +75,8 @@ impl Pace {
 /// One refresh by one broker.
 async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
     let next = pace.space_out(inner.config.retry_backoff_max * 4);
-    match ask(inner).await {
+    let question = || GetMetadata { topics: Some(lock(&inner.topics).clone()) };
+    match inner.ask_any(question).await {
         Ok(answer) if answer.error.code() == REBOOTSTRAP_REQUIRED => {
             rebootstrap(inner, "a broker demands it");
             pace.due = next;
@@ -94,7 +95,7 @@ async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
             pace.due = if known.is_incomplete() { next } else { Instant::now() + inner.config.metadata_max_age };
         }
         Err(error) => {
-            *lock(&inner.refresh_error) = Some(error);
+            *lock(&inner.refresh_error) = Some(error.to_string());
             inner.ask_another_next();
             let since = *pace.failing_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= inner.config.metadata_recovery_rebootstrap_trigger {
@@ -104,13 +105,6 @@ async fn round(inner: &Arc<Inner>, pace: &mut Pace) {
             pace.due = next;
         }
     }
-}
-
-async fn ask(inner: &Arc<Inner>) -> Result<MetadataAnswer, String> {
-    let connection = inner.any().await.map_err(|error| error.to_string())?;
-    let question = GetMetadata { topics: Some(lock(&inner.topics).clone()) };
-    let answer = connection.request(question, inner.short_deadline()).await;
-    answer.map_err(|error| format!("{}: {error}", connection.peer().name))
 }
 
 fn rebootstrap(inner: &Inner, why: &str) {

@@ -1,6 +1,9 @@
 //! A cluster of the broker double: who is asked, how often, and what is known afterwards.
 
+use std::sync::atomic::Ordering;
+
 use kafka_broker_double as double;
+use tokio::time::Instant;
 
 use super::*;
 use crate::client::config::{PasswordSource, SaslMechanism, SaslSettings, Secret, Security};
@@ -270,6 +273,58 @@ async fn a_bootstrap_server_that_turns_out_to_coordinate_keeps_its_connection() 
     known(&cluster).await;
     cluster.connect(id, Purpose::Control).await.unwrap();
     assert_eq!(double.dials(id.get()).len(), 2, "control and rebalance");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_taken_over_is_not_its_former_holders_any_more() {
+    let double = double::Cluster::builder().topic("t", 1).start();
+    let cluster = start(config(&double));
+    known(&cluster).await;
+    let control = cluster.connect(BrokerId(1), Purpose::Control).await.unwrap();
+    let rebalance = cluster.connect_or_take_over(BrokerId(1), Purpose::Rebalance, Purpose::Control).await.unwrap();
+    assert_eq!(double.dials(1).len(), 1);
+    let refused = control.request(heartbeat(), PATIENCE).await.unwrap_err();
+    assert!(refused.is_planned(), "{refused}");
+    control.close();
+    rebalance.request(heartbeat(), PATIENCE).await.unwrap();
+    cluster.connect(BrokerId(1), Purpose::Control).await.unwrap().request(heartbeat(), PATIENCE).await.unwrap();
+    assert_eq!(double.dials(1).len(), 2, "what is asked next of a broker has a connection of its own");
+    // It is there, so none is taken.
+    let again = cluster.connect_or_take_over(BrokerId(1), Purpose::Rebalance, Purpose::Control).await.unwrap();
+    again.request(heartbeat(), PATIENCE).await.unwrap();
+    let used: Vec<_> = double.requests(double::ApiKey::Heartbeat).iter().map(|seen| seen.connection).collect();
+    assert_eq!((used.len(), used[0] == used[1], used[0] == used[2]), (3, false, true));
+}
+
+#[tokio::test]
+async fn what_is_under_way_on_a_connection_is_answered_before_it_is_taken_over() {
+    let double = double::Cluster::builder().topic("t", 1).start();
+    let cluster = start(config(&double));
+    known(&cluster).await;
+    let control = cluster.connect(BrokerId(1), Purpose::Control).await.unwrap();
+    let slow = double.on(double::ApiKey::Heartbeat).times(1).delay(Duration::from_millis(20));
+    let asked = tokio::spawn(async move { control.request(heartbeat(), PATIENCE).await });
+    double.wait_until("it is asked", PATIENCE, |_| slow.hits() == 1).await;
+    cluster.connect_or_take_over(BrokerId(1), Purpose::Rebalance, Purpose::Control).await.unwrap();
+    assert!(asked.is_finished());
+    asked.await.unwrap().unwrap();
+    assert_eq!(double.dials(1).len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_on_which_a_join_is_held_back_stays_where_it_is() {
+    let double = double::Cluster::builder().topic("t", 1).start();
+    let cluster = start(config(&double));
+    known(&cluster).await;
+    let rebalance = cluster.connect(BrokerId(1), Purpose::Rebalance).await.unwrap();
+    let held_back = double.on(double::ApiKey::Heartbeat).times(1).delay(PATIENCE);
+    let asked = tokio::spawn(async move { rebalance.request(heartbeat(), PATIENCE).await });
+    double.wait_until("it is asked", PATIENCE, |_| held_back.hits() == 1).await;
+    let commits = cluster.connect_or_take_over(BrokerId(1), Purpose::Coordinator, Purpose::Rebalance).await.unwrap();
+    commits.request(heartbeat(), PATIENCE).await.unwrap();
+    assert!(!asked.is_finished(), "nobody waited for it");
+    let used: Vec<_> = double.requests(double::ApiKey::Heartbeat).iter().map(|seen| seen.connection).collect();
+    assert_ne!(used[0], used[1]);
 }
 
 #[tokio::test]

@@ -57,6 +57,9 @@ pub enum CloseCause {
     /// Planned: the SASL session is about to end.
     #[error("closed before the SASL session ends")]
     SessionEnding,
+    /// Planned: it goes on for another purpose.
+    #[error("handed over for another purpose")]
+    HandedOver,
     /// Planned: this side does not need it any more.
     #[error("closed by this client")]
     ClosedByUs,
@@ -65,7 +68,7 @@ pub enum CloseCause {
 impl CloseCause {
     /// Whether this side meant it: not an error, no reason to back off.
     pub fn is_planned(&self) -> bool {
-        matches!(self, Self::Idle(_) | Self::SessionEnding | Self::ClosedByUs)
+        matches!(self, Self::Idle(_) | Self::SessionEnding | Self::HandedOver | Self::ClosedByUs)
     }
 }
 

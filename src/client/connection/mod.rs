@@ -14,6 +14,7 @@ mod guard;
 mod low_water;
 mod messenger;
 mod open;
+mod tenure;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use fuzz::read_as_answer;
 use guard::Fate;
 pub use open::ConnectError;
 pub(crate) use open::Connector;
+use tenure::{Tenure, Tenures};
 pub(crate) use wire::Load;
 use wire::{Answered, Wire, WireError};
 
@@ -46,7 +48,10 @@ const IN_FLIGHT_MAX: usize = 64;
 
 /// A connection, ready for use: versions negotiated, authenticated. Clones share it; the last one closes it.
 #[derive(Clone)]
-pub(crate) struct Connection(Arc<Inner>);
+pub(crate) struct Connection {
+    inner: Arc<Inner>,
+    tenure: Tenure,
+}
 
 struct Inner {
     peer: Peer,
@@ -54,6 +59,7 @@ struct Inner {
     ranges: BTreeMap<i16, VersionRange>,
     fate: Arc<Fate>,
     turns: Arc<Semaphore>,
+    tenures: Tenures,
     opened_at: Instant,
     max_idle: Duration,
     last_used: Mutex<Instant>,
@@ -100,6 +106,7 @@ impl Connection {
             ranges,
             fate,
             turns: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            tenures: Tenures::default(),
             opened_at: now,
             max_idle: config.connections_max_idle,
             last_used: Mutex::new(now),
@@ -109,7 +116,7 @@ impl Connection {
             flight,
         });
         tokio::spawn(close_in_time(Arc::downgrade(&inner), Arc::clone(&inner.fate)));
-        Ok(Self(inner))
+        Ok(Self { tenure: inner.tenures.present(), inner })
     }
 
     /// Sends `request` and waits for the answer, at most `deadline` after sending; a throttle is waited out before.
@@ -120,11 +127,11 @@ impl Connection {
         request: R,
         deadline: Duration,
     ) -> Result<R::Response, RequestError> {
-        let inner = Arc::clone(&self.0);
-        inner.usable()?;
+        let (inner, tenure) = (Arc::clone(&self.inner), self.tenure);
+        inner.usable(tenure)?;
         let turn = inner.turn().await?;
         let exchange = tokio::spawn(async move {
-            let answer = inner.exchange(&request, deadline).await;
+            let answer = inner.exchange(&request, deadline, tenure).await;
             drop(turn);
             inner.close_if_retired();
             answer
@@ -136,71 +143,74 @@ impl Connection {
     /// The version in which `R` would be spoken to this broker, given what this client speaks.
     #[cfg(test)]
     pub(crate) fn api_version<R: Exchange>(&self) -> Option<i16> {
-        self.0.ranges.get(&R::KEY.code)?.newest_common(R::VERSIONS)
+        self.inner.ranges.get(&R::KEY.code)?.newest_common(R::VERSIONS)
     }
 
-    /// Whether requests are refused: it is over, or about to be replaced.
+    /// Whether requests are refused: it is over, about to be replaced, or another's.
     pub(crate) fn is_closed(&self) -> bool {
-        self.0.usable().is_err()
+        self.inner.usable(self.tenure).is_err()
     }
 
-    /// Closes it for everyone, now.
+    /// Closes it for everyone, now; one that was handed over is not its former holder's to close.
     pub(crate) fn close(&self) {
-        self.0.fate.end(CloseCause::ClosedByUs);
+        if self.inner.tenures.present() == self.tenure {
+            self.inner.fate.end(CloseCause::ClosedByUs);
+        }
     }
 
     /// Completes when the connection is over.
     #[cfg(test)]
     pub(crate) async fn closed(&self) -> CloseCause {
-        self.0.fate.ended().await
+        self.inner.fate.ended().await
     }
 
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> &Peer {
-        &self.0.peer
+        &self.inner.peer
     }
 
     /// How long since it was opened.
     pub(crate) fn age(&self) -> Duration {
-        self.0.opened_at.elapsed()
+        self.inner.opened_at.elapsed()
     }
 
     /// How long until it is replaced because of its SASL session; `None`: no limit.
     pub(crate) fn session_left(&self) -> Option<Duration> {
-        self.0.retire_at.get().map(|at| at.saturating_duration_since(Instant::now()))
+        self.inner.retire_at.get().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// How long the broker's throttle still holds.
     pub(crate) fn muted_for(&self) -> Option<Duration> {
-        let left = lock(&self.0.muted_until).map(|until| until.saturating_duration_since(Instant::now()));
+        let left = lock(&self.inner.muted_until).map(|until| until.saturating_duration_since(Instant::now()));
         left.filter(|left| !left.is_zero())
     }
 
     /// How many answers asked for a throttle.
     pub(crate) fn throttles(&self) -> u64 {
-        self.0.throttles.load(Ordering::Relaxed)
+        self.inner.throttles.load(Ordering::Relaxed)
     }
 
     /// Sends nothing more from that moment on; what is under way may finish. The first call counts.
     fn retire_at(&self, at: Instant) {
-        if self.0.retire_at.set(at).is_ok() {
+        if self.inner.retire_at.set(at).is_ok() {
             // A second watch, because the first may sleep until the connection would be idle.
-            tokio::spawn(close_in_time(Arc::downgrade(&self.0), Arc::clone(&self.0.fate)));
+            tokio::spawn(close_in_time(Arc::downgrade(&self.inner), Arc::clone(&self.inner.fate)));
         }
     }
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Connection({})", self.0.peer)
+        write!(f, "Connection({})", self.inner.peer)
     }
 }
 
 impl Inner {
-    fn usable(&self) -> Result<(), RequestError> {
+    fn usable(&self, tenure: Tenure) -> Result<(), RequestError> {
         match self.fate.cause() {
             Some(cause) => Err(RequestError::Closed(cause.clone())),
             None if self.is_retired() => Err(RequestError::Closed(CloseCause::SessionEnding)),
+            None if self.tenures.present() != tenure => Err(RequestError::Closed(CloseCause::HandedOver)),
             None => Ok(()),
         }
     }
@@ -228,9 +238,14 @@ impl Inner {
         }
     }
 
-    async fn exchange<R: Exchange>(&self, request: &R, deadline: Duration) -> Result<R::Response, RequestError> {
-        // Once more, right before it is sent: a throttle or the wait for a turn may have outlasted the session.
-        self.usable()?;
+    async fn exchange<R: Exchange>(
+        &self,
+        request: &R,
+        deadline: Duration,
+        tenure: Tenure,
+    ) -> Result<R::Response, RequestError> {
+        // Once more, right before it is sent: a throttle or the wait for a turn may have outlasted the session, or the tenure.
+        self.usable(tenure)?;
         *lock(&self.last_used) = Instant::now();
         let theirs = self.ranges.get(&R::KEY.code).copied();
         if theirs.and_then(|theirs| theirs.newest_common(R::VERSIONS)).is_none() {

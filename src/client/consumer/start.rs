@@ -56,12 +56,13 @@ impl Consumer {
         let topics = config.topic_names();
         let cluster = Cluster::new(Arc::new(config.client.clone()), topics).map_err(BuildError::Settings)?;
         let fence = Arc::new(SessionFence::new());
-        let coordinator = Arc::new(Coordinator::new(cluster.clone(), Arc::from(config.group_id.as_str())));
         let (commits, jobs) = mpsc::channel(COMMITS_WAITING_MAX);
         let (commands, orders) = mpsc::unbounded_channel();
         let (rejections, rejected) = mpsc::unbounded_channel();
         let (member, membership) = watch::channel(None);
         let group = start_group(&config, &cluster, &fence);
+        let group_id = Arc::from(config.group_id.as_str());
+        let coordinator = Arc::new(Coordinator::new(cluster.clone(), group_id, group.status()));
         let shared = Arc::new(shared(&config, commits, cluster.clone(), fence, group.status()));
         let committer = committer(&config, Arc::clone(&coordinator), membership, rejections, &shared);
         let membership = InGroup { group, coordinator, member };

@@ -113,6 +113,15 @@ impl Broker {
         }
     }
 
+    /// Over which connection to ask where to begin: the one for fetches, which is needed next and must not be a second one at the
+    /// start, but never behind a fetch.
+    pub(crate) fn asked_over(&self) -> Purpose {
+        match &self.fetching {
+            Fetching::InFlight(_) => Purpose::Control,
+            Fetching::Idle | Fetching::Waiting { .. } => Purpose::Fetch,
+        }
+    }
+
     /// Which of the partitions that are due to ask for: all, or the one that is under suspicion.
     pub(crate) fn choose(&mut self, due: BTreeMap<TopicPartition, Wanted>) -> BTreeMap<TopicPartition, Wanted> {
         while let Some(suspect) = self.suspects.front() {

@@ -44,22 +44,26 @@ impl HeldBack {
     }
 }
 
+/// How long a join waits for the first metadata. What answered for the coordinator answers from memory; otherwise the join goes
+/// on without, over a connection of its own.
+const METADATA_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Finds the coordinator and proves that it is there.
 pub(super) async fn find_coordinator(cluster: &Cluster, ask: &FindCoordinatorAsk) -> Answer {
     within(ask.deadline, async { prove_coordinator(cluster, &ask.group_id).await.map(Answer::Coordinator) }).await
 }
 
-/// The proof is the connection on which the group is joined. That for heartbeats, which come later, is opened meanwhile and
-/// not waited for.
+/// The proof is the connection on which the group is joined: the one on which the coordinator was found, where that is the same
+/// broker. That for heartbeats is opened by the first of them.
 async fn prove_coordinator(cluster: &Cluster, group_id: &str) -> Result<BrokerId, AskFailure> {
     let id = cluster.find_coordinator(group_id).await.map_err(|error| not_found(&error))?;
-    if let Err(error) = cluster.connect(id, Purpose::Rebalance).await {
+    // The first metadata is asked for over the connection that is to be taken over, and is needed as soon.
+    cluster.heard_of_topics(METADATA_PATIENCE).await;
+    if let Err(error) = cluster.connect_or_take_over(id, Purpose::Rebalance, Purpose::Control).await {
         // A broker that is gone may be named again and again (fault G10).
         cluster.distrust_coordinator();
         return Err(AskFailure::Disconnected(error.to_string()));
     }
-    let cluster = cluster.clone();
-    tokio::spawn(async move { cluster.warm(id, Purpose::Heartbeat).await });
     Ok(id)
 }
 
@@ -147,13 +151,24 @@ pub(super) async fn sync(cluster: &Cluster, ask: &SyncAsk, held_back: &HeldBack)
 }
 
 /// Fresh partition counts. A topic that cannot be described for the moment fails the whole question: an assignment
-/// without it would take its partitions from everyone (fault G18).
-pub(super) async fn describe_topics(cluster: &Cluster, ask: &DescribeTopicsAsk) -> Answer {
+/// without it would take its partitions from everyone (fault G18). Asked of the coordinator over the connection of the join, on
+/// which nothing is held back between that and the sync; of any broker while there is no coordinator.
+pub(super) async fn describe_topics(
+    cluster: &Cluster,
+    ask: &DescribeTopicsAsk,
+    coordinator: Option<BrokerId>,
+    held_back: &HeldBack,
+) -> Answer {
+    let request = || GetMetadata { topics: Some(ask.topics.clone()) };
     let question = async {
-        let connection = cluster.any().await.map_err(|error| AskFailure::Disconnected(error.to_string()))?;
-        let request = GetMetadata { topics: Some(ask.topics.clone()) };
-        let limit = ask.deadline.saturating_duration_since(Instant::now());
-        let answer = connection.request(request, limit).await.map_err(|error| failure(&error))?;
+        let answer = if let Some(coordinator) = coordinator {
+            let call = Call { id: ask.id, coordinator, deadline: ask.deadline };
+            ask_coordinator(cluster, call, Purpose::Rebalance, Some(held_back), request).await?
+        } else {
+            let connection = cluster.any().await.map_err(|error| AskFailure::Disconnected(error.to_string()))?;
+            let limit = ask.deadline.saturating_duration_since(Instant::now());
+            connection.request(request(), limit).await.map_err(|error| failure(&error))?
+        };
         if answer.error != ErrorCode::None {
             return Err(AskFailure::Refused(answer.error));
         }
@@ -288,10 +303,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_join_does_not_wait_for_the_connection_of_the_heartbeats() {
+    async fn a_join_takes_over_the_connection_on_which_the_coordinator_was_found() {
         let double = double::Cluster::builder().topic("t", 1).start();
-        // The control connection and the one for the join come to be, the third is stuck.
-        double.on(double::ApiKey::ApiVersions).after(2).silence();
+        // Another connection would be stuck.
+        double.on(double::ApiKey::ApiVersions).after(1).silence();
         let config = ClientConfig::new(double.bootstrap().split(','));
         let cluster = Cluster::new(Arc::new(config), vec!["t".into()]).unwrap();
         let proven = tokio::time::timeout(Duration::from_secs(10), prove_coordinator(&cluster, "g")).await;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use kafka_proto::assignor::PartitionCounts;
 use kafka_proto::error_code::ErrorCode;
-use kafka_proto::id::Generation;
+use kafka_proto::id::{BrokerId, Generation};
 use kafka_proto::membership::{Answer, AskId, Coordinator, Input, JoinAsk, Membership, MembershipConfig, Output};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -82,7 +82,7 @@ struct Life {
     outlets: Outlets,
     tasks: JoinSet<(AskId, Answer)>,
     held_back: HeldBack,
-    /// The join or sync under way.
+    /// The join or sync under way, or the question in between.
     rebalancing: Option<AbortHandle>,
     /// How often was joined, by reason, and the last one.
     joins: BTreeMap<&'static str, u64>,
@@ -180,7 +180,10 @@ impl Life {
                 self.tasks.spawn(async move { (ask.call.id, exchange::leave(&cluster, &ask).await) });
             }
             Output::DescribeTopics(ask) => {
-                self.tasks.spawn(async move { (ask.id, exchange::describe_topics(&cluster, &ask).await) });
+                let (held_back, coordinator) = (self.supersede(), coordinator_of(&self.machine));
+                let task =
+                    async move { (ask.id, exchange::describe_topics(&cluster, &ask, coordinator, &held_back).await) };
+                self.rebalancing = Some(self.tasks.spawn(task));
             }
             Output::Revoke { id, partitions, deadline } => {
                 return self.tell(GroupEvent::Revoke { id, partitions, deadline });
@@ -283,16 +286,19 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-fn status_of(machine: &Membership) -> GroupStatus {
-    let coordinator = match machine.coordinator() {
+fn coordinator_of(machine: &Membership) -> Option<BrokerId> {
+    match machine.coordinator() {
         Coordinator::Known(id) => Some(id),
         Coordinator::Unknown { .. } | Coordinator::Finding => None,
-    };
+    }
+}
+
+fn status_of(machine: &Membership) -> GroupStatus {
     GroupStatus {
         state: machine.state().name().to_owned(),
         member_id: Some(Arc::clone(machine.member_id())).filter(|id| !id.is_empty()),
         generation: Some(machine.generation()).filter(|generation| *generation != Generation::NONE),
-        coordinator,
+        coordinator: coordinator_of(machine),
         trouble: machine.trouble().map(ToString::to_string),
         ..GroupStatus::default()
     }

@@ -1,6 +1,7 @@
 //! Requests to the group's coordinator, wherever it is at the moment.
 //!
-//! Used for offsets only: the membership has a connection of its own, which a slow commit must not delay. The coordinator
+//! Used for offsets only: the membership has a connection of its own, which a slow commit must not delay; the first one it leaves
+//! behind when the group is joined, and the next join opens another. The coordinator is the one that the membership found. It
 //! is forgotten on any sign that it is another one, a failed dial included (fault G10), and looked up again by the next
 //! request. Absent: retries; the caller knows its deadline and its back-off.
 
@@ -9,19 +10,34 @@ use std::time::Duration;
 
 use kafka_proto::error_code::{ErrorClass, ErrorCode};
 use kafka_proto::id::BrokerId;
+use tokio::sync::watch;
 
 use crate::client::cluster::{Cluster, Purpose};
+use crate::client::group::GroupStatus;
 use crate::client::request::Exchange;
 
 pub(crate) struct Coordinator {
     cluster: Cluster,
     group_id: Arc<str>,
-    known: Mutex<Option<BrokerId>>,
+    group: watch::Receiver<GroupStatus>,
+    belief: Mutex<Belief>,
+}
+
+/// Which broker is believed to coordinate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Belief {
+    /// The one that the membership found.
+    AsTheMembership,
+    /// This one.
+    Found(BrokerId),
+    /// Another than was believed. The membership may not know yet.
+    Another,
 }
 
 impl Coordinator {
-    pub(crate) fn new(cluster: Cluster, group_id: Arc<str>) -> Self {
-        Self { cluster, group_id, known: Mutex::new(None) }
+    /// `group`: where the membership stands.
+    pub(crate) fn new(cluster: Cluster, group_id: Arc<str>, group: watch::Receiver<GroupStatus>) -> Self {
+        Self { cluster, group_id, group, belief: Mutex::new(Belief::AsTheMembership) }
     }
 
     pub(crate) fn group_id(&self) -> &str {
@@ -44,27 +60,25 @@ impl Coordinator {
         }
     }
 
-    /// Finds the coordinator and opens a connection to it, before anything is to be asked. What fails is left to the first
-    /// request.
-    pub(crate) async fn warm(&self) {
-        if let Ok(id) = self.find().await {
-            self.cluster.warm(id, Purpose::Coordinator).await;
-        }
-    }
-
     async fn find(&self) -> Result<BrokerId, String> {
-        let known = *self.lock();
-        let id = match known {
+        let belief = *self.lock();
+        let told = match belief {
+            Belief::Found(id) => Some(id),
+            Belief::AsTheMembership => self.group.borrow().coordinator,
+            Belief::Another => None,
+        };
+        let id = match told {
             Some(id) => id,
             None => self.cluster.find_coordinator(&self.group_id).await.map_err(|error| error.to_string())?,
         };
-        *self.lock() = Some(id);
+        *self.lock() = Belief::Found(id);
         Ok(id)
     }
 
     async fn send<R: Exchange>(&self, request: R, limit: Duration) -> Result<R::Response, String> {
         let id = self.find().await?;
-        let connection = self.cluster.connect(id, Purpose::Coordinator).await.map_err(|error| error.to_string())?;
+        let connection = self.cluster.connect_or_take_over(id, Purpose::Coordinator, Purpose::Rebalance).await;
+        let connection = connection.map_err(|error| error.to_string())?;
         connection.request(request, limit).await.map_err(|error| error.to_string())
     }
 
@@ -76,10 +90,10 @@ impl Coordinator {
     }
 
     fn forget(&self) {
-        *self.lock() = None;
+        *self.lock() = Belief::Another;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<BrokerId>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Belief> {
+        self.belief.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,6 +27,9 @@ pub(crate) type OffsetQuestion = (TopicPartition, LeaderEpoch, OffsetSpec);
 /// Partition, leader epoch as it is known, and the epoch whose end is wanted.
 pub(crate) type EndQuestion = (TopicPartition, LeaderEpoch, LeaderEpoch);
 
+/// A leader, and over which of its connections it is asked.
+pub(crate) type Leader = (BrokerId, Purpose);
+
 /// The offsets that the group has committed, stable ones only (KIP-447, fault G13).
 pub(crate) async fn ask_committed(
     coordinator: &Coordinator,
@@ -50,7 +53,7 @@ pub(crate) async fn ask_committed(
 /// The start or the end of logs, or the first offset at a time, as their leader says.
 pub(crate) async fn ask_offsets(
     cluster: &Cluster,
-    leader: BrokerId,
+    leader: Leader,
     wanted: Vec<OffsetQuestion>,
     isolation_level: IsolationLevel,
     limit: Duration,
@@ -70,7 +73,7 @@ pub(crate) async fn ask_offsets(
 /// Where epochs end in the log of the leader (KIP-320). `None`: the leader does not know the epoch.
 pub(crate) async fn ask_epoch_ends(
     cluster: &Cluster,
-    leader: BrokerId,
+    leader: Leader,
     wanted: Vec<EndQuestion>,
     limit: Duration,
 ) -> Result<Found, String> {
@@ -94,10 +97,11 @@ pub(crate) async fn ask_epoch_ends(
 
 async fn ask<R: Exchange>(
     cluster: &Cluster,
-    leader: BrokerId,
+    leader: Leader,
     request: R,
     limit: Duration,
 ) -> Result<R::Response, String> {
-    let connection = cluster.connect(leader, Purpose::Control).await.map_err(|error| error.to_string())?;
+    let (id, over) = leader;
+    let connection = cluster.connect(id, over).await.map_err(|error| error.to_string())?;
     connection.request(request, limit).await.map_err(|error| error.to_string())
 }

@@ -15,7 +15,7 @@ use kafka_proto::backoff::Backoff;
 use kafka_proto::id::{BrokerId, Offset, TopicPartition};
 use tokio::time::Instant;
 
-use crate::client::cluster::Cluster;
+use crate::client::cluster::{Cluster, Purpose};
 use crate::client::consumer::{CloseError, Consumer, ConsumerConfig, FatalError, random};
 use crate::client::event::{Event, Records, ResetCause, SkipCause};
 use crate::client::flight::FlightEntry;
@@ -199,7 +199,7 @@ impl Reader {
         }
         for (leader, questions) in by_leader {
             let (isolation, limit) = (self.config.isolation_level, self.config.client.request_timeout);
-            match ask_offsets(&self.cluster, leader, questions, isolation, limit).await {
+            match ask_offsets(&self.cluster, (leader, Purpose::Control), questions, isolation, limit).await {
                 Ok(found) => {
                     for (partition, end) in found {
                         match end {

@@ -51,15 +51,29 @@ async fn the_coordinator_is_told_why_a_member_joins_and_leaves() {
     assert_eq!(leaves, ["the consumer was closed"]);
 }
 
+/// A reader whose first heartbeat is minutes away.
+fn without_heartbeats(cluster: &Cluster) -> Reader {
+    Reader::from(builder(cluster).configure(|config| {
+        config.session_timeout = Duration::from_mins(10);
+        config.heartbeat_interval = Duration::from_mins(3);
+    }))
+}
+
 #[tokio::test]
-async fn every_connection_is_open_before_the_group_has_formed() {
+async fn two_connections_are_open_before_the_group_has_formed_and_the_first_record_needs_no_other() {
     let cluster = Cluster::builder().topic("t", 2).start();
-    cluster.on(ApiKey::SyncGroup).silence();
-    let reader = Reader::of(&cluster);
-    // Control, rebalance, heartbeats, coordinator, fetch; nothing is assigned yet.
-    cluster.wait_until("five connections", PATIENCE, |cluster| cluster.connection_count(1) == 5).await;
-    assert_eq!(cluster.request_count(ApiKey::Fetch), 0);
-    drop(reader);
+    cluster.produce("t", 0, numbers(0, 5));
+    let held_back = cluster.on(ApiKey::SyncGroup).times(1).delay(Duration::from_millis(500));
+    let mut reader = without_heartbeats(&cluster);
+    // The one on which the coordinator was found, and the group is joined now; and the one for fetches.
+    cluster.wait_until("the sync is held back", PATIENCE, |_| held_back.hits() == 1).await;
+    cluster.wait_until("two connections", PATIENCE, |cluster| cluster.connection_count(1) == 2).await;
+    assert_eq!(cluster.request_count(ApiKey::OffsetFetch), 0, "nothing is assigned yet");
+    reader.until_read(5).await;
+    assert_eq!(reader.commit().await.committed.len(), 1);
+    let dialled = cluster.dials(1).len();
+    assert_eq!(dialled, 2, "not for offsets, nor for where to begin, nor for the commit");
+    reader.close().await;
 }
 
 #[tokio::test]
@@ -77,11 +91,13 @@ async fn leaders_that_become_known_after_the_coordinator_are_connected_to_before
             }
         }
     });
-    let reader = Reader::of(&cluster);
-    cluster.wait_until("all but the fetch connection", PATIENCE, |cluster| cluster.connection_count(1) == 4).await;
-    // The coordinator is connected to, so whoever looks but once at who leads has looked by now.
+    let reader = without_heartbeats(&cluster);
+    // The coordinator is found, so whoever looks but once at who leads has looked by the time of the second join.
+    cluster.wait_until("both joins", PATIENCE, |cluster| cluster.request_count(ApiKey::JoinGroup) == 2).await;
+    // One for the join, and another for the metadata, which is asked again.
+    cluster.wait_until("two connections", PATIENCE, |cluster| cluster.connection_count(1) == 2).await;
     known.store(true, Ordering::Relaxed);
-    cluster.wait_until("the fetch connection", PATIENCE, |cluster| cluster.connection_count(1) == 5).await;
+    cluster.wait_until("the fetch connection", PATIENCE, |cluster| cluster.connection_count(1) == 3).await;
     assert_eq!(cluster.request_count(ApiKey::Fetch), 0);
     drop(reader);
 }

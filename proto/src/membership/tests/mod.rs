@@ -147,8 +147,11 @@ impl Rig {
         let ask = self.join_ask();
         let Answer::Joined(mut answer) = joined(ErrorCode::None, generation) else { unreachable!() };
         answer.protocol_name = Some(ask.protocols[0].0.into());
+        let owns_something = !self.owned().is_empty();
         self.give(Input::Answered(ask.call.id, Answer::Joined(answer)));
-        self.answer_heartbeat(ErrorCode::None);
+        if owns_something {
+            self.answer_heartbeat(ErrorCode::None);
+        }
     }
 
     fn answer_sync(&mut self, partitions: &[i32]) {

@@ -19,6 +19,17 @@ fn g01_a_slow_application_loses_everything_and_joins_when_it_polls() {
 }
 
 #[test]
+fn a_member_without_partitions_is_heard_of_when_its_turn_comes_also_while_its_sync_is_held_back() {
+    let mut rig = Rig::new(config(AssignorKind::CooperativeSticky));
+    rig.find_coordinator();
+    rig.answer_join(1);
+    let beats = |rig: &Rig| rig.wants(|o| matches!(o, Output::Heartbeat(_)));
+    assert!(!beats(&rig), "it has nothing to act on before its sync");
+    rig.pass(SECOND);
+    assert!(beats(&rig));
+}
+
+#[test]
 fn g02_rebalance_in_progress_keeps_the_session_alive() {
     let mut rig = Rig::stable(config(AssignorKind::CooperativeSticky), &[0]);
     for _ in 0..20 {

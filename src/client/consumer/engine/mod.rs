@@ -148,8 +148,9 @@ impl Engine {
         loop {
             let now = Instant::now();
             self.look_at_the_poll_interval(now);
-            self.ask_what_is_due(now);
             self.fetch_what_is_due(now);
+            // After the fetches, which questions must not wait behind.
+            self.ask_what_is_due(now);
             match self.step(now).await {
                 Flow::On => {}
                 Flow::OnAfterOthers => tokio::task::yield_now().await,
@@ -159,16 +160,16 @@ impl Engine {
         self.let_everything_go(Standing::Lost);
     }
 
-    /// While the group is being joined: committed offsets are the first thing to be asked for after it, then records. Not before
-    /// the group has its own connection, which is what everything waits for. A reader was told where to begin and asks nobody.
+    /// While the group is being joined, connections to the leaders are opened. Not before the group has its own, which is what
+    /// everything waits for. A reader was told where to begin and reads at once.
     fn warm_up(&mut self) {
         if self.starts.is_empty() {
-            let (coordinator, cluster) = (Arc::clone(&self.membership.coordinator), self.cluster.clone());
+            let cluster = self.cluster.clone();
             let mut group = self.shared.group.clone();
             self.tasks.spawn(async move {
                 // An error is a group that has ended.
                 if group.wait_for(|status| status.coordinator.is_some()).await.is_ok() {
-                    tokio::join!(coordinator.warm(), cluster.warm_leaders());
+                    cluster.warm_leaders().await;
                 }
                 Outcome::Warmed
             });

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use kafka_proto::error_code::{ErrorClass, ErrorCode};
 use kafka_proto::id::{BrokerId, TopicPartition};
 
+use crate::client::cluster::Purpose;
 use crate::client::consumer::engine::{Engine, Outcome};
 use crate::client::consumer::random;
 use crate::client::fetcher::{Broker, Effect, Partition, Position, Stage, Work};
@@ -102,6 +103,7 @@ impl Engine {
         let cluster = self.cluster.clone();
         let limit = self.config.client.request_timeout;
         let (coordinator, isolation) = (self.membership.coordinator.clone(), self.config.isolation_level);
+        let over = question.leader().map_or(Purpose::Coordinator, |leader| self.broker(leader).asked_over());
         let names: Vec<_> = askers.keys().cloned().collect();
         let offsets: Vec<_> = names.iter().filter_map(|name| self.offset_question(name)).collect();
         let epochs: Vec<_> = names.iter().filter_map(|name| self.epoch_question(name)).collect();
@@ -113,12 +115,12 @@ impl Engine {
         self.tasks.spawn(async move {
             let found = match question {
                 Question::Committed => ask_committed(&coordinator, names, limit).await,
-                Question::Start(leader) => ask_offsets(&cluster, leader, offsets, isolation, limit).await,
+                Question::Start(leader) => ask_offsets(&cluster, (leader, over), offsets, isolation, limit).await,
                 // The end that matters here is that of the log, not that of what may be read yet.
                 Question::Range(leader) => {
-                    ask_offsets(&cluster, leader, offsets, IsolationLevel::ReadUncommitted, limit).await
+                    ask_offsets(&cluster, (leader, over), offsets, IsolationLevel::ReadUncommitted, limit).await
                 }
-                Question::Epoch(leader) => ask_epoch_ends(&cluster, leader, epochs, limit).await,
+                Question::Epoch(leader) => ask_epoch_ends(&cluster, (leader, over), epochs, limit).await,
             };
             Outcome::Answered(Answered { question, askers, found })
         });
