@@ -3,6 +3,7 @@
 pub(crate) mod cable;
 pub(crate) mod desk;
 pub(crate) mod kafka;
+pub(crate) mod namespace;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod produce;
