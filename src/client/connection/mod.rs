@@ -146,8 +146,10 @@ impl Connection {
         self.inner.ranges.get(&R::KEY.code)?.newest_common(R::VERSIONS)
     }
 
-    /// Whether requests are refused: it is over, about to be replaced, or another's.
+    /// Whether requests are refused: it is over, about to be replaced, or another's. Who finds it at the end of its session
+    /// closes it: it is about to be dropped for a new one, which would leave no word of why.
     pub(crate) fn is_closed(&self) -> bool {
+        self.inner.close_if_retired();
         self.inner.usable(self.tenure).is_err()
     }
 

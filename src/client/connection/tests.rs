@@ -316,6 +316,16 @@ async fn a_retired_connection_without_use_is_closed_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a01_who_finds_a_connection_retired_says_so_however_soon_it_is_replaced() {
+    let (connection, _broker) = connected().await;
+    connection.retire_at(Instant::now());
+    assert!(connection.is_closed());
+    // Nothing else has run.
+    let told = connection.inner.flight.entries();
+    assert!(told.iter().any(|entry| entry.detail.contains("closed before the SASL session ends")), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_clone_closes_the_socket() {
     let (connection, mut broker) = connected().await;
     let second = connection.clone();
