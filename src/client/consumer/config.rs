@@ -6,6 +6,7 @@ use std::time::Duration;
 use kafka_proto::assignor::AssignorKind;
 
 use crate::client::config::{ClientConfig, ConfigMistake};
+use crate::client::fetcher::FetchWait;
 use crate::client::request::IsolationLevel;
 
 /// Settings of one consumer. Start from [`ConsumerConfig::new`].
@@ -46,8 +47,12 @@ pub struct ConsumerConfig {
     pub fetch_min_bytes: usize,
     /// `fetch.max.bytes`, here 2 MiB: of one response. More keeps a distant broker busy, and costs three times as much memory.
     pub fetch_max_bytes: usize,
-    /// `fetch.max.wait.ms`, 500 ms.
+    /// `fetch.max.wait.ms`, 500 ms: how long a fetch may wait at a broker for `fetch.min.bytes`.
     pub fetch_max_wait: Duration,
+    /// How long a fetch may wait in the end, where again and again nothing comes; `None`: never longer than
+    /// [`ConsumerConfig::fetch_max_wait`]. [`Properties`](crate::client::Properties) that do not name `fetch.max.wait.ms` make it
+    /// 5 s. Has no effect unless `fetch.min.bytes` is at most 1: what arrives is answered at once.
+    pub fetch_idle_wait: Option<Duration>,
     /// `max.partition.fetch.bytes`, 1 MiB: of one partition in one response, unless one batch alone is larger.
     pub max_partition_fetch_bytes: usize,
     /// `queued.max.bytes.per.partition`, 2 MiB: with so much waiting, a partition is not fetched.
@@ -85,6 +90,9 @@ pub enum CorruptBatchPolicy {
 }
 
 impl ConsumerConfig {
+    /// `fetch.max.wait.ms` where nobody sets it.
+    pub(crate) const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
+
     /// The defaults.
     pub fn new(client: ClientConfig, group_id: impl Into<String>) -> Self {
         Self {
@@ -105,7 +113,8 @@ impl ConsumerConfig {
             client_rack: None,
             fetch_min_bytes: 1,
             fetch_max_bytes: 2 * 1024 * 1024,
-            fetch_max_wait: Duration::from_millis(500),
+            fetch_max_wait: Self::FETCH_MAX_WAIT,
+            fetch_idle_wait: None,
             max_partition_fetch_bytes: 1024 * 1024,
             queued_max_bytes_per_partition: 2 * 1024 * 1024,
             queued_max_bytes: 16 * 1024 * 1024,
@@ -143,6 +152,12 @@ impl ConsumerConfig {
             mistakes.push(ConfigMistake::new("fetch.max.bytes", problem));
         }
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
+    /// How long fetches wait. More than the first byte is not waited for longer than asked.
+    pub(crate) fn fetch_wait(&self) -> FetchWait {
+        let longest = self.fetch_idle_wait.filter(|_| self.fetch_min_bytes <= 1);
+        FetchWait::new(self.fetch_max_wait, longest.unwrap_or(self.fetch_max_wait))
     }
 
     pub(crate) fn fence_margin(&self) -> Duration {

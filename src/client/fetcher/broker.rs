@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use kafka_proto::backoff::Backoff;
 use kafka_proto::fetch_session::{FetchPlan, FetchSession, SessionPartition};
 use kafka_proto::id::{BrokerId, LeaderEpoch, TopicPartition};
+use tokio_util::sync::CancellationToken;
 
 use crate::client::cluster::{Cluster, Purpose};
 use crate::client::connection::{CloseCause, RequestError};
 use crate::client::fetcher::partition::Position;
+use crate::client::fetcher::wait::FetchWait;
 use crate::client::ownership::Ownership;
 use crate::client::request::fetch::{Fetch, FetchAnswer, FetchedTopic};
 use crate::client::request::{AtMost, TopicId};
@@ -36,6 +38,33 @@ pub(crate) struct InFlight {
     pub(crate) sent: BTreeMap<TopicPartition, Sent>,
     pub(crate) plan: FetchPlan<Wanted>,
     pub(crate) reserved_bytes: usize,
+    /// How to end it before its time; `None`: it ends soon enough, or was called back.
+    pub(crate) recall: Option<Recall>,
+}
+
+/// Ends the wait of a fetch at its broker.
+#[derive(Debug)]
+pub(crate) struct Recall(CancellationToken);
+
+/// What ends the wait of a fetch at its broker.
+#[derive(Debug)]
+pub(crate) struct LongPoll {
+    usual: Duration,
+    recalled: CancellationToken,
+}
+
+impl LongPoll {
+    /// That of one that waits for `wait`; if that is longer than `usual`, with the means to call it back.
+    pub(crate) fn new(wait: Duration, usual: Duration) -> (Self, Option<Recall>) {
+        let recalled = CancellationToken::new();
+        let recall = (wait > usual).then(|| Recall(recalled.clone()));
+        (Self { usual, recalled }, recall)
+    }
+
+    /// The wait on a connection that is replaced after `session_left`: a longer one would keep it beyond that.
+    fn within(&self, wait: Duration, session_left: Option<Duration>) -> Duration {
+        session_left.map_or(wait, |left| wait.min(left.max(self.usual)))
+    }
 }
 
 /// What is asked about one partition; equal values need not be sent twice within a session.
@@ -64,6 +93,7 @@ pub(crate) struct Sent {
 pub(crate) struct Broker {
     pub(crate) fetching: Fetching,
     pub(crate) session: FetchSession<Wanted>,
+    pub(crate) wait: FetchWait,
     /// Nothing else is asked of the broker before this, after something went wrong: a storm of errors stays a breeze.
     pub(crate) questions_from: Option<Instant>,
     /// When the metadata was last asked for because the broker did nothing but throttle.
@@ -78,6 +108,8 @@ pub(crate) struct Broker {
 pub(crate) enum FetchFailure {
     /// The answer does not fit in what a connection may receive.
     TooLarge { limit_bytes: usize },
+    /// It was called back.
+    Recalled,
     /// Anything else, in words.
     Failed(String),
 }
@@ -88,14 +120,18 @@ pub(crate) type TopicIds = BTreeMap<TopicId, Arc<str>>;
 /// The least time between two requests to a broker at which something is wrong: at most 20 a second.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
+/// How much longer than its wait at the broker the answer to a fetch may take (fault N1).
+const ANSWER_MARGIN: Duration = Duration::from_secs(10);
+
 /// The least time between two looks at the metadata because of one broker that only throttles.
 const DOUBT_EVERY: Duration = Duration::from_secs(1);
 
 impl Broker {
-    pub(crate) fn new(backoff: Backoff) -> Self {
+    pub(crate) fn new(backoff: Backoff, wait: FetchWait) -> Self {
         Self {
             fetching: Fetching::Idle,
             session: FetchSession::new(),
+            wait,
             questions_from: None,
             doubted_at: None,
             backoff,
@@ -110,6 +146,21 @@ impl Broker {
             Fetching::Idle => true,
             Fetching::InFlight(_) => false,
             Fetching::Waiting { until } => *until <= now,
+        }
+    }
+
+    /// Whether a fetch waits there for longer than usual.
+    pub(crate) fn may_recall(&self) -> bool {
+        matches!(&self.fetching, Fetching::InFlight(InFlight { recall: Some(_), .. }))
+    }
+
+    /// Ends such a wait: something else is wanted of the broker. The fetch comes back soon.
+    pub(crate) fn recall(&mut self) {
+        if let Fetching::InFlight(flight) = &mut self.fetching
+            && let Some(Recall(recall)) = flight.recall.take()
+        {
+            self.wait.reset();
+            recall.cancel();
         }
     }
 
@@ -204,19 +255,32 @@ impl Broker {
 pub(crate) async fn fetch(
     cluster: &Cluster,
     broker: BrokerId,
-    request: Fetch,
+    mut request: Fetch,
     with_ids: bool,
-    limit: Duration,
+    poll: LongPoll,
 ) -> Result<FetchAnswer, FetchFailure> {
     let failed = |error: &dyn std::fmt::Display| FetchFailure::Failed(error.to_string());
-    let mut last = FetchFailure::Failed("not sent".to_owned());
+    let (wait, mut last) = (request.max_wait, FetchFailure::Failed("not sent".to_owned()));
     // A connection that this side closed by plan is no failure: once more, over a new one.
     for _ in 0..2 {
         let connection = cluster.connect(broker, Purpose::Fetch).await.map_err(|error| failed(&error))?;
-        let answered = if with_ids {
-            connection.request(request.clone(), limit).await
-        } else {
-            connection.request(AtMost::<12, _>(request.clone()), limit).await
+        request.max_wait = poll.within(wait, connection.session_left());
+        let limit = request.max_wait + ANSWER_MARGIN;
+        let answered = async {
+            if with_ids {
+                connection.request(request.clone(), limit).await
+            } else {
+                connection.request(AtMost::<12, _>(request.clone()), limit).await
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            answered = answered => answered,
+            () = poll.recalled.cancelled() => {
+                // Nothing else takes a request back.
+                connection.close();
+                return Err(FetchFailure::Recalled);
+            }
         };
         match answered {
             Ok(answer) => return Ok(answer),
@@ -241,11 +305,92 @@ pub(crate) fn name_of(topic: &FetchedTopic, partition: i32, ids: &TopicIds) -> O
 
 #[cfg(test)]
 mod tests {
+    use kafka_broker_double as double;
+    use kafka_proto::id::Offset;
+
     use super::*;
+    use crate::client::config::ClientConfig;
+    use crate::client::request::IsolationLevel;
+    use crate::client::request::fetch::PartitionToFetch;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn request(max_wait: Duration) -> Fetch {
+        let partition = PartitionToFetch {
+            partition: TopicPartition::new("t", 0),
+            topic_id: TopicId::ZERO,
+            offset: Offset(0),
+            current_leader_epoch: LeaderEpoch::UNKNOWN,
+            last_fetched_epoch: LeaderEpoch::UNKNOWN,
+            max_bytes: 1_000,
+        };
+        Fetch {
+            max_wait,
+            min_bytes: 1,
+            max_bytes: 1_000,
+            isolation_level: IsolationLevel::ReadUncommitted,
+            session_id: 0,
+            session_epoch: -1,
+            partitions: vec![partition],
+            forgotten: Vec::new(),
+            rack: String::new(),
+        }
+    }
+
+    /// A fetch that waits for `wait` at a broker that swallows the first one, once that is so.
+    async fn swallowed(
+        double: &double::Cluster,
+        wait: Duration,
+    ) -> (Cluster, Option<Recall>, tokio::task::JoinHandle<Result<FetchAnswer, FetchFailure>>) {
+        let config = ClientConfig::new(double.bootstrap().split(','));
+        let cluster = Cluster::new(Arc::new(config), vec!["t".into()]).unwrap();
+        cluster.metadata().wait_for(|known| !known.topics.is_empty()).await.unwrap();
+        let swallowed = double.on(double::ApiKey::Fetch).times(1).silence();
+        let (poll, recall) = LongPoll::new(wait, Duration::from_millis(20));
+        let (asking, request) = (cluster.clone(), request(wait));
+        let fetched = tokio::spawn(async move { fetch(&asking, BrokerId(1), request, false, poll).await });
+        double.wait_until("it is there", PATIENCE, |_| swallowed.hits() == 1).await;
+        (cluster, recall, fetched)
+    }
+
+    #[tokio::test]
+    async fn a_fetch_whose_connection_is_closed_as_a_plan_is_sent_once_more() {
+        let double = double::Cluster::builder().topic("t", 1).start();
+        let (cluster, _, fetched) = swallowed(&double, Duration::from_millis(20)).await;
+        cluster.connect(BrokerId(1), Purpose::Fetch).await.unwrap().close();
+        tokio::time::timeout(PATIENCE, fetched).await.unwrap().unwrap().unwrap();
+        assert_eq!(double.request_count(double::ApiKey::Fetch), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_is_called_back_ends_with_its_connection_and_is_not_sent_again() {
+        let double = double::Cluster::builder().topic("t", 1).start();
+        let (cluster, recall, fetched) = swallowed(&double, PATIENCE).await;
+        let connection = cluster.connect(BrokerId(1), Purpose::Fetch).await.unwrap();
+        recall.unwrap().0.cancel();
+        let ended = tokio::time::timeout(PATIENCE, fetched).await.unwrap().unwrap();
+        assert!(matches!(ended, Err(FetchFailure::Recalled)), "{ended:?}");
+        assert!(connection.is_closed());
+        assert_eq!(double.request_count(double::ApiKey::Fetch), 1);
+    }
+
+    #[test]
+    fn a_wait_that_grew_ends_with_the_login_of_its_connection() {
+        let (usual, long) = (Duration::from_millis(500), Duration::from_secs(5));
+        let (poll, recall) = LongPoll::new(long, usual);
+        assert!(recall.is_some());
+        let within = |seconds| poll.within(long, Some(Duration::from_secs(seconds)));
+        assert_eq!(
+            (poll.within(long, None), within(60), within(2), within(0)),
+            (long, long, Duration::from_secs(2), usual)
+        );
+        assert!(LongPoll::new(usual, usual).1.is_none(), "it ends soon enough");
+    }
 
     #[test]
     fn n10_a_broker_that_only_throttles_is_doubted_once_a_second() {
-        let mut broker = Broker::new(Backoff::new(Duration::from_millis(20), Duration::from_secs(1)));
+        let wait = FetchWait::new(Duration::from_millis(500), Duration::from_secs(5));
+        let mut broker = Broker::new(Backoff::new(Duration::from_millis(20), Duration::from_secs(1)), wait);
         let begun = Instant::now();
         let doubts: Vec<_> =
             (0..25).map(|tenth| broker.only_throttled(begun + Duration::from_millis(100) * tenth)).collect();

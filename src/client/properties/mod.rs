@@ -14,7 +14,8 @@
 //!
 //! Promised: a setting either takes effect, or is named in a warning or an error; of two that mean the same the later one
 //! counts; nothing printed holds a password. What a setting leaves open keeps the value it had, so defaults are this
-//! client's, `isolation.level=read_committed` among them.
+//! client's, `isolation.level=read_committed` among them. Where `fetch.max.wait.ms` is left open, fetches wait 500 ms as with Kafka,
+//! and up to 5 s at a broker from which nothing came for a while; where it is set it is never exceeded.
 //! Absent: key stores in JKS or PKCS#12, GSSAPI and OAUTHBEARER, IPv6: asking for these is an error.
 
 mod jaas;

@@ -141,7 +141,7 @@ fn fetching(key: &str, text: &str, config: &mut ConsumerConfig) -> Outcome {
         "client.rack" => put(&mut config.client_rack, Ok(Some(text.to_owned()).filter(|rack| !rack.is_empty()))),
         "fetch.min.bytes" => put(&mut config.fetch_min_bytes, value::count(text)),
         "fetch.max.bytes" => put(&mut config.fetch_max_bytes, value::count(text)),
-        "fetch.max.wait.ms" | "fetch.wait.max.ms" => put(&mut config.fetch_max_wait, value::millis(text)),
+        name if FETCH_MAX_WAIT.contains(&name) => put(&mut config.fetch_max_wait, value::millis(text)),
         "max.partition.fetch.bytes" | "fetch.message.max.bytes" => {
             put(&mut config.max_partition_fetch_bytes, value::count(text))
         }
@@ -203,6 +203,12 @@ fn fit_together(properties: &Properties, config: &mut ConsumerConfig, warnings: 
         let line = properties.entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.line);
         warnings.push(PropertyNote { line, key: key.to_owned(), text });
     };
+    let is_said = properties.entries.iter().any(|entry| FETCH_MAX_WAIT.contains(&entry.key.as_str()));
+    if is_said {
+        config.fetch_idle_wait = None;
+    } else if config.fetch_max_wait == ConsumerConfig::FETCH_MAX_WAIT {
+        config.fetch_idle_wait.get_or_insert(FETCH_IDLE_WAIT);
+    }
     let longest = config.session_timeout / 3;
     if config.heartbeat_interval > longest {
         config.heartbeat_interval = longest;
@@ -231,6 +237,10 @@ fn fit_together(properties: &Properties, config: &mut ConsumerConfig, warnings: 
     }
 }
 
+/// The names of the longest wait of a fetch. What is set under one of them is never exceeded.
+const FETCH_MAX_WAIT: [&str; 2] = ["fetch.max.wait.ms", "fetch.wait.max.ms"];
+/// How long fetches may wait where nobody set that and nothing comes.
+const FETCH_IDLE_WAIT: Duration = Duration::from_secs(5);
 /// What surrounds the records of one fetch.
 const FRAME_BYTES: usize = 1024 * 1024;
 /// The most that the length field of a response can say.

@@ -169,3 +169,11 @@ fn what_is_set_later_counts_under_whatever_name() {
     assert_eq!(config.client.bootstrap_servers, ["d:1"]);
     assert_eq!(properties.get("metadata.broker.list"), Some("c:1"));
 }
+
+#[test]
+fn a_fetch_waits_longer_than_kafka_says_only_where_nobody_says_how_long() {
+    let idle_wait = |text: &str| taken(text).0.fetch_idle_wait;
+    assert_eq!(idle_wait("group.id=g\n"), Some(Duration::from_secs(5)));
+    assert_eq!(idle_wait("fetch.max.wait.ms=500\n"), None, "also where it is what it would be anyway");
+    assert_eq!(idle_wait("fetch.wait.max.ms=100\n"), None);
+}

@@ -8,6 +8,7 @@ mod groups;
 mod logs;
 mod offsets;
 mod reading;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

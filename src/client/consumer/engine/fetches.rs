@@ -14,8 +14,8 @@ use kafka_proto::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use crate::client::consumer::engine::{Engine, Flow, Outcome};
 use crate::client::consumer::random;
 use crate::client::fetcher::{
-    Damage, Effect, End, FetchFailure, Fetching, InFlight, Leader, Position, Sent, Stage, TopicIds, Wanted, Work,
-    digest, fetch, name_of,
+    Damage, Effect, End, FetchFailure, Fetching, InFlight, Leader, LongPoll, Partition, Position, Sent, Stage,
+    TopicIds, Wanted, Work, digest, fetch, name_of,
 };
 use crate::client::flight::{FlightStep, Named};
 use crate::client::ownership::Ownership;
@@ -23,9 +23,6 @@ use crate::client::queue::Room;
 use crate::client::request::fetch::{Fetch, FetchAnswer, FetchedPartition, PartitionToFetch};
 use crate::client::request::{Endpoint, TopicId};
 use crate::client::snapshot::ParkCause;
-
-/// How much longer than `fetch.max.wait.ms` an answer may take (fault N1).
-const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 
 /// Who waits for so little waits for each record: the application has it before the next fetch is sent, which takes longer than
 /// to use it. More is asked for first, so that the broker works while the application does.
@@ -45,19 +42,23 @@ impl Engine {
             return;
         }
         for (broker, due) in self.due_by_broker(now) {
+            if !self.broker(broker).is_free(now) {
+                self.broker(broker).recall();
+                continue;
+            }
             let Some(max_bytes) = self.bytes_to_ask_for() else { return };
             let wanted = self.broker(broker).choose(due);
             self.send_fetch(broker, &wanted, max_bytes, now);
         }
     }
 
-    /// What is due at brokers that are free.
+    /// What is due at brokers that are free, or can be: where nothing came for a while a fetch may wait for seconds.
     fn due_by_broker(&self, now: Instant) -> BTreeMap<BrokerId, BTreeMap<TopicPartition, Wanted>> {
         let mut due: BTreeMap<BrokerId, BTreeMap<TopicPartition, Wanted>> = BTreeMap::new();
         for (name, partition) in &self.partitions {
             let (Stage::Fetching(at), Some(source)) = (&partition.stage, partition.source(now)) else { continue };
             // Asked first, because it costs least and is most often the answer: a fetch is nearly always under way.
-            if !self.brokers.get(&source).is_none_or(|broker| broker.is_free(now)) {
+            if !self.brokers.get(&source).is_none_or(|broker| broker.is_free(now) || broker.may_recall()) {
                 continue;
             }
             if !partition.is_due(now) || self.shared.queues.room(&partition.ownership) != Room::Free {
@@ -93,24 +94,41 @@ impl Engine {
                 sent.insert(name.clone(), Sent { ownership: partition.ownership.clone(), at: wanted.at });
             }
         }
+        let wait = self.wait_of(id, wanted, now);
         let broker = self.broker(id);
+        let (poll, recall) = LongPoll::new(wait, broker.wait.usual());
         let mut plan = broker.session.plan(wanted);
         if plan.is_full() {
             broker.turn(&mut plan.partitions);
         }
         // One batch may be larger than the partition's share, and must get through alone.
         let largest = wanted.values().map(|wanted| wanted.max_bytes).max().unwrap_or(0);
-        let request = self.request(&plan, max_bytes.max(largest), rack.unwrap_or_default());
+        let request = self.request(&plan, wait, max_bytes.max(largest), rack.unwrap_or_default());
         self.reserved_bytes = self.reserved_bytes.saturating_add(max_bytes);
-        self.broker(id).fetching = Fetching::InFlight(InFlight { sent, plan, reserved_bytes: max_bytes });
-        let (cluster, limit) = (self.cluster.clone(), self.config.fetch_max_wait + ANSWER_MARGIN);
+        self.broker(id).fetching = Fetching::InFlight(InFlight { sent, plan, reserved_bytes: max_bytes, recall });
+        let cluster = self.cluster.clone();
         self.tasks.spawn(async move {
-            let answer = fetch(&cluster, id, request, with_ids, limit).await;
+            let answer = fetch(&cluster, id, request, with_ids, poll).await;
             Outcome::Fetched(Fetched { broker: id, ids, answer })
         });
     }
 
-    fn request(&self, plan: &FetchPlan<Wanted>, max_bytes: usize, rack: String) -> Fetch {
+    /// How long that fetch may wait: no longer than usual where more is soon wanted of the broker, because a queue is full or
+    /// something is tried again.
+    fn wait_of(&mut self, id: BrokerId, wanted: &BTreeMap<TopicPartition, Wanted>, now: Instant) -> Duration {
+        let wait = self.broker(id).wait.clone();
+        let read_from_it = |(name, partition): &(&TopicPartition, &Partition)| {
+            !wanted.contains_key(*name)
+                && !matches!(partition.stage, Stage::Parked { .. })
+                && partition.source(now).is_none_or(|source| source == id)
+        };
+        if wait.next() > wait.usual() && self.partitions.iter().any(|partition| read_from_it(&partition)) {
+            return wait.usual();
+        }
+        wait.next()
+    }
+
+    fn request(&self, plan: &FetchPlan<Wanted>, max_wait: Duration, max_bytes: usize, rack: String) -> Fetch {
         let partition = |(name, wanted): &(TopicPartition, Wanted)| PartitionToFetch {
             partition: name.clone(),
             topic_id: wanted.topic_id,
@@ -120,7 +138,7 @@ impl Engine {
             max_bytes: wire_bytes(wanted.max_bytes),
         };
         Fetch {
-            max_wait: self.config.fetch_max_wait,
+            max_wait,
             min_bytes: wire_bytes(self.config.fetch_min_bytes),
             max_bytes: wire_bytes(max_bytes),
             isolation_level: self.config.isolation_level,
@@ -141,6 +159,10 @@ impl Engine {
         let bytes = answer.as_ref().map_or(0, |answer| answer.partitions.iter().map(|part| part.records.len()).sum());
         match answer {
             Ok(answer) => self.fetch_answered(id, &ids, flight, answer, now),
+            Err(FetchFailure::Recalled) => {
+                self.broker(id).session.close();
+                self.make_idle(&flight.sent);
+            }
             Err(FetchFailure::TooLarge { limit_bytes }) => self.answer_too_large(id, &flight, limit_bytes),
             Err(FetchFailure::Failed(error)) => self.fetch_failed(id, &flight, &error, now),
         }
@@ -155,7 +177,13 @@ impl Engine {
             throttled: !answer.throttle.is_zero(),
             partitions: answer.partitions.len(),
         };
-        let usage = self.broker(id).session.answered(plan, head);
+        let broker = self.broker(id);
+        if is_silent(&answer) {
+            broker.wait.was_silent();
+        } else {
+            broker.wait.reset();
+        }
+        let usage = broker.session.answered(plan, head);
         self.shared.board.count(|counters| counters.fetches = counters.fetches.saturating_add(1));
         self.make_idle(&sent);
         match usage {
@@ -204,7 +232,7 @@ impl Engine {
     }
 
     /// The partition, if it is still at the position that was sent, under the same assignment (fault G6).
-    fn fetching(&mut self, sent: &Sent) -> Option<&mut crate::client::fetcher::Partition> {
+    fn fetching(&mut self, sent: &Sent) -> Option<&mut Partition> {
         let at = Stage::Fetching(sent.at);
         self.partition_of(&sent.ownership).filter(|partition| partition.stage == at)
     }
@@ -214,6 +242,7 @@ impl Engine {
         self.flight().record(FlightStep::Refused, format_args!("Fetch at broker {id}: {error}"));
         let broker = self.broker(id);
         broker.session.close();
+        broker.wait.reset();
         let pause = broker.failed(now, random());
         for (name, sent) in &flight.sent {
             if let Some(partition) = self.fetching(sent) {
@@ -342,6 +371,17 @@ impl Engine {
         let name = ownership.partition().clone();
         self.apply(&name, effects);
     }
+}
+
+/// Whether nothing came, and nothing is said but that.
+fn is_silent(answer: &FetchAnswer) -> bool {
+    let says_nothing = |part: &FetchedPartition| {
+        part.error == ErrorCode::None
+            && part.records.is_empty()
+            && part.diverging.is_none()
+            && part.preferred_read_replica.is_none()
+    };
+    answer.error == ErrorCode::None && answer.throttle.is_zero() && answer.partitions.iter().all(says_nothing)
 }
 
 /// A size as the protocol can say it.

@@ -95,8 +95,8 @@ impl Engine {
     }
 
     pub(super) fn broker(&mut self, id: BrokerId) -> &mut Broker {
-        let backoff = self.policies.retry.clone();
-        self.brokers.entry(id).or_insert_with(|| Broker::new(backoff))
+        let new = || Broker::new(self.policies.retry.clone(), self.config.fetch_wait());
+        self.brokers.entry(id).or_insert_with(new)
     }
 
     fn ask(&mut self, question: Question, askers: Askers) {
