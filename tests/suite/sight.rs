@@ -166,19 +166,23 @@ fn the_metrics_of_a_running_service_show_every_item() {
         SIGHT.iter().filter(absent).map(|item| item.metric).collect::<Vec<_>>()
     };
     wait_for(|| format!("{:?}\n{}", missing(), service.last_words()), PATIENCE, || missing().is_empty().then_some(()));
-    let (_, text) = service.get("/metrics").expect("metrics");
-    for line in [
+    let lines = [
         "kafka_consumer_partition_state{topic=\"incidents\",partition=\"0\",state=\"fetching\"} 1.0",
         "kafka_consumer_partition_state{topic=\"incidents\",partition=\"0\",state=\"parked\"} 0.0",
+        // The first heartbeat opens it.
         "kafka_consumer_connection_state{broker=\"1\",purpose=\"heartbeat\",state=\"connected\"} 1.0",
         "kafka_consumer_broker_failing{broker=\"1\",layer=\"sasl\"} 0.0",
         "kafka_consumer_group_state{state=\"Stable\"} 1.0",
         "kafka_consumer_group_joins_total{reason=\"first_join\"} 1.0",
         "kafka_consumer_partition_position_offset{topic=\"incidents\",partition=\"0\"} 3.0",
         "kafka_consumer_partition_last_stable_offset{topic=\"incidents\",partition=\"0\"} 3.0",
-    ] {
-        assert!(text.contains(line), "{line}\n{text}");
-    }
+    ];
+    let text = || service.get("/metrics").map(|(_, text)| text).unwrap_or_default();
+    wait_for(text, PATIENCE, || {
+        let text = text();
+        lines.iter().all(|line| text.contains(line)).then_some(())
+    });
+    let text = text();
     let address = text.lines().find(|line| line.starts_with("kafka_consumer_broker_address_info{broker=\"1\""));
     assert!(address.is_some_and(|line| line.contains("address=\"127.0.0.1\"")), "{address:?}");
 }
