@@ -30,7 +30,7 @@ fn member<'i>(input: &'i [u8], out: &mut Scratch) -> Result<&'i [u8], Compressio
         let full = out.left() == 0;
         // With the cap reached only the trailer may follow; a byte of room elsewhere shows whether more does.
         let mut surplus = [0_u8; 1];
-        let free = if full { &mut surplus[..] } else { out.room(step.min(out.left()))?.1 };
+        let free = if full { &mut surplus[..] } else { out.room(step.min(out.left()))? };
         let status = inflate.decompress(rest, free, FlushDecompress::None);
         let status = status.map_err(|error| CompressionError::malformed(Codec::Gzip, error))?;
         let read = length(inflate.total_in().saturating_sub(read_before));

@@ -204,9 +204,15 @@ impl Scratch {
         CompressionError::OutputTooLarge { cap: self.cap }
     }
 
-    /// What has been written, and room for at least `wanted` more bytes behind it. The caller has seen to it that
-    /// `wanted` is in proportion to its input; the cap is held here.
-    fn room(&mut self, wanted: usize) -> Result<(&[u8], &mut [u8]), CompressionError> {
+    /// Room for `wanted` more bytes.
+    fn room(&mut self, wanted: usize) -> Result<&mut [u8], CompressionError> {
+        let filled = self.filled;
+        Ok(self.with_room(wanted)?.get_mut(filled..).unwrap_or_default())
+    }
+
+    /// What has been written, and room for `wanted` more bytes behind it. The caller has seen to it that `wanted` is in
+    /// proportion to its input; the cap is held here.
+    fn with_room(&mut self, wanted: usize) -> Result<&mut [u8], CompressionError> {
         if wanted > self.left() {
             return Err(self.too_large());
         }
@@ -215,8 +221,7 @@ impl Scratch {
             self.reserve(needed);
             self.bytes.resize(needed, 0);
         }
-        let (written, free) = self.bytes.split_at_mut(self.filled);
-        Ok((written, free.get_mut(..wanted).unwrap_or_default()))
+        Ok(self.bytes.get_mut(..needed).unwrap_or_default())
     }
 
     /// Doubles, as a vector does, but not beyond the cap.
@@ -234,7 +239,7 @@ impl Scratch {
     }
 
     fn append(&mut self, input: &[u8]) -> Result<(), CompressionError> {
-        self.room(input.len())?.1.copy_from_slice(input);
+        self.room(input.len())?.copy_from_slice(input);
         self.advance(input.len());
         Ok(())
     }

@@ -41,7 +41,7 @@ fn block(input: &[u8], out: &mut Scratch) -> Result<(), CompressionError> {
     if stated > input.len().saturating_mul(EXPANSION_MAX) {
         return Err(malformed("a block claims more than its bytes can hold"));
     }
-    let room = out.room(stated)?.1;
+    let room = out.room(stated)?;
     let written = Decoder::new().decompress(input, room).map_err(malformed)?;
     out.advance(written);
     Ok(())

@@ -1,22 +1,24 @@
 //! The LZ4 frame format, version 1: independent and linked blocks, all checksums, frames one after the other.
 //!
-//! The frame is read here and only its blocks are given to `lz4_flex`: a frame states its largest block size, usually
-//! far more than it holds, and a reader that reserves that much for every small batch spends its time zeroing memory.
-//! Absent: frames that need a preset dictionary, and the legacy format.
+//! The frame is read here: it states its largest block size, usually far more than it holds, and a reader that reserves that
+//! much for every small batch spends its time zeroing memory. `lz4_flex` writes frames. Absent: frames that need a preset
+//! dictionary, and the legacy format.
 
-use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
+mod block;
+
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use std::io::Write;
 use twox_hash::XxHash32;
 
+use crate::compression::lz4::block::BlockError;
 use crate::compression::{Codec, CompressionError, Scratch};
 use crate::reader::Reader;
 
 const MAGIC: u32 = 0x184D_2204;
 /// Sixteen magics whose frames hold nothing for us; a length follows.
 const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184D_2A50..=0x184D_2A5F;
-/// How far back a linked block may refer.
-const WINDOW_BYTES: usize = 64 << 10;
+/// The least that a block is tried with.
+const ROOM_MIN: usize = 64 << 10;
 /// One more byte of length gives at most 255 more bytes of output.
 const EXPANSION_MAX: usize = 255;
 /// What a block is tried with first: text rarely packs better, and room that is not needed is memory that is cleared.
@@ -138,13 +140,13 @@ fn frame(input: &mut Input<'_>, out: &mut Scratch) -> Result<(), CompressionErro
 
 fn block(packed: &[u8], frame: &Descriptor, begin: usize, out: &mut Scratch) -> Result<(), CompressionError> {
     let possible = packed.len().saturating_mul(EXPANSION_MAX).min(frame.block_bytes_max);
-    let usual = packed.len().saturating_mul(EXPANSION_USUAL).max(WINDOW_BYTES);
+    let usual = packed.len().saturating_mul(EXPANSION_USUAL).max(ROOM_MIN);
     if usual < possible.min(out.left()) && unpack(packed, frame, begin, usual, out).is_ok() {
         return Ok(());
     }
     let allowed = possible.min(out.left());
     match unpack(packed, frame, begin, allowed, out) {
-        Err(Unpacking::Block(DecompressError::OutputTooSmall { .. })) if allowed < possible => Err(out.too_large()),
+        Err(Unpacking::Block(BlockError::OutputTooSmall)) if allowed < possible => Err(out.too_large()),
         Err(Unpacking::Block(error)) => Err(malformed(error)),
         Err(Unpacking::Room(error)) => Err(error),
         Ok(()) => Ok(()),
@@ -153,21 +155,18 @@ fn block(packed: &[u8], frame: &Descriptor, begin: usize, out: &mut Scratch) -> 
 
 /// Why a block was not unpacked.
 enum Unpacking {
-    Block(DecompressError),
+    Block(BlockError),
     Room(CompressionError),
 }
 
 /// Unpacks a block into at most `allowed` bytes.
 fn unpack(packed: &[u8], frame: &Descriptor, begin: usize, allowed: usize, out: &mut Scratch) -> Result<(), Unpacking> {
-    let (written, free) = out.room(allowed).map_err(Unpacking::Room)?;
-    let unpacked = if frame.linked {
-        let of_frame = written.get(begin..).unwrap_or_default();
-        let window = of_frame.get(of_frame.len().saturating_sub(WINDOW_BYTES)..).unwrap_or_default();
-        decompress_into_with_dict(packed, free, window)
-    } else {
-        decompress_into(packed, free)
-    };
-    out.advance(unpacked.map_err(Unpacking::Block)?);
+    let at = out.filled;
+    // A block of its own refers to nothing before it.
+    let window = if frame.linked { begin } else { at };
+    let whole = out.with_room(allowed).map_err(Unpacking::Room)?;
+    let end = block::unpack(packed, whole, window, at).map_err(Unpacking::Block)?;
+    out.advance(end.saturating_sub(at));
     Ok(())
 }
 
