@@ -32,8 +32,8 @@ const COPY_MIN: usize = 4;
 const GOES_ON: usize = 15;
 /// What is moved at a time.
 const PIECE: usize = 16;
-/// Literals up to this length are moved in pieces too.
-const SHORT: usize = 64;
+/// What is moved of more literals than that.
+const LONG_PIECE: usize = 64;
 
 /// Unpacks `packed` behind `at` in `out`; returns where it ends there. Copies reach back to `window` at most.
 pub(super) fn unpack(packed: &[u8], out: &mut [u8], window: usize, mut at: usize) -> Result<usize, BlockError> {
@@ -42,16 +42,16 @@ pub(super) fn unpack(packed: &[u8], out: &mut [u8], window: usize, mut at: usize
         let token = usize::from(*packed.get(read).ok_or(BlockError::EndsEarly)?);
         read += 1;
         let mut literals = token >> 4;
-        if literals < GOES_ON
-            && let (Some(from), Some(into)) = (packed.get(read..read + PIECE), out.get_mut(at..at + PIECE))
-        {
-            into.copy_from_slice(from);
+        if literals == GOES_ON {
+            literals += length_behind(packed, &mut read)?;
+        }
+        let is_moved = if literals <= PIECE {
+            move_literals::<PIECE>(packed, read, out, at)
         } else {
-            if literals == GOES_ON {
-                literals += length_behind(packed, &mut read)?;
-            }
-            let from = packed.get(read..read + literals).ok_or(BlockError::EndsEarly)?;
-            append(from, out.get_mut(at..at + literals).ok_or(BlockError::OutputTooSmall)?);
+            literals <= LONG_PIECE && move_literals::<LONG_PIECE>(packed, read, out, at)
+        };
+        if !is_moved {
+            append(packed, read, out, at, literals)?;
         }
         read += literals;
         at += literals;
@@ -106,17 +106,21 @@ fn length_behind(packed: &[u8], read: &mut usize) -> Result<usize, BlockError> {
     }
 }
 
-/// Copies literals; both are of one length.
+/// Moves a piece of literals, if both sides have room for all of it.
 #[inline]
-fn append(from: &[u8], into: &mut [u8]) {
-    if from.len() > SHORT {
-        into.copy_from_slice(from);
-        return;
-    }
-    let (from, from_rest) = from.as_chunks::<PIECE>();
-    let (into, into_rest) = into.as_chunks_mut::<PIECE>();
-    from.iter().zip(into).for_each(|(from, into)| *into = *from);
-    from_rest.iter().zip(into_rest).for_each(|(from, into)| *into = *from);
+fn move_literals<const BYTES: usize>(packed: &[u8], read: usize, out: &mut [u8], at: usize) -> bool {
+    let (Some(from), Some(into)) = (packed.get(read..read + BYTES), out.get_mut(at..at + BYTES)) else { return false };
+    into.copy_from_slice(from);
+    true
+}
+
+/// Copies just these literals. Apart from the above, or both would become one call with a length that varies.
+#[cold]
+#[inline(never)]
+fn append(packed: &[u8], read: usize, out: &mut [u8], at: usize, literals: usize) -> Result<(), BlockError> {
+    let from = packed.get(read..read + literals).ok_or(BlockError::EndsEarly)?;
+    out.get_mut(at..at + literals).ok_or(BlockError::OutputTooSmall)?.copy_from_slice(from);
+    Ok(())
 }
 
 /// Writes the bytes that stand behind `from`, and go on behind `at` with what is written: each time twice as much.
