@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use crate::incident::parse::Records;
 use crate::incident::path::Field;
 use crate::incident::tags::{TagsSeed, keep_tags};
-use crate::incident::tolerant::{FEW, anything_else_is_nothing, boolean, id, set, text};
+use crate::incident::tolerant::{FEW, anything_else_is_nothing, boolean, id, only_an_object_counts, set, text};
 use crate::incident::value::{Text, skip_rest};
 use crate::incident::{Alert, Value};
 
@@ -65,12 +65,7 @@ impl<'de> Visitor<'de> for AlertSeed {
         f.write_str("an alert")
     }
 
-    anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        skip_rest(&mut items)?;
-        Ok(None)
-    }
+    only_an_object_counts!();
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut alert = Alert { fields: Vec::with_capacity(FEW), ..Alert::default() };

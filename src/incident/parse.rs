@@ -6,14 +6,14 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::de::Read;
 
 use crate::incident::alerts::AlertsSeed;
 use crate::incident::path::Field;
 use crate::incident::tags::{TagsSeed, keep_tags};
-use crate::incident::tolerant::{FEW, anything_else_is_nothing, boolean, id, set, text};
-use crate::incident::value::{Text, skip_rest};
+use crate::incident::tolerant::{FEW, boolean, id, only_an_object_counts, set, text};
+use crate::incident::value::Text;
 use crate::incident::{Incident, Value};
 
 /// How large a record may be.
@@ -146,12 +146,7 @@ impl<'de> Visitor<'de> for IncidentSeed<'_> {
         f.write_str("an incident")
     }
 
-    anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        skip_rest(&mut items)?;
-        Ok(None)
-    }
+    only_an_object_counts!();
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut incident = Incident { fields: Vec::with_capacity(FEW), ..Incident::default() };

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::incident::tolerant::{FEW, anything_else_is_nothing, id, set};
-use crate::incident::value::{Text, skip_rest};
+use crate::incident::tolerant::{FEW, anything_else_is_nothing, id, only_an_object_counts, set};
+use crate::incident::value::Text;
 use crate::incident::{Tags, Value};
 
 /// Tags are a list of name and value, or a map from name to value.
@@ -63,12 +63,7 @@ impl<'de> Visitor<'de> for TagSeed {
         f.write_str("a tag")
     }
 
-    anything_else_is_nothing!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        skip_rest(&mut items)?;
-        Ok(None)
-    }
+    only_an_object_counts!();
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let (mut name, mut value) = (None, None);

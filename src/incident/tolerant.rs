@@ -19,7 +19,25 @@ macro_rules! anything_else_is_nothing {
     };
 }
 
-pub(super) use anything_else_is_nothing;
+/// The same where only an object makes sense: a list is read past as well.
+macro_rules! only_an_object_counts {
+    () => {
+        $crate::incident::tolerant::anything_else_is_nothing!(
+            visit_bool(bool),
+            visit_i64(i64),
+            visit_u64(u64),
+            visit_f64(f64),
+            visit_str(&str)
+        );
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            $crate::incident::value::skip_rest(&mut items)?;
+            Ok(Self::Value::default())
+        }
+    };
+}
+
+pub(super) use {anything_else_is_nothing, only_an_object_counts};
 
 pub(super) fn set<T>(slot: &mut Option<T>, value: Option<T>) {
     if slot.is_none() {
